@@ -1,0 +1,1 @@
+//! Real brokers and real faults for the demo, the benchmarks and the tests of sluicegate.

@@ -1,0 +1,1 @@
+//! An independent recomputation of the order job from its input, compared with every output.

@@ -1,0 +1,1 @@
+//! Checkpoints at rest: manifest, storage, upload, restore, garbage collection.

@@ -1,0 +1,1 @@
+//! Settings: files and environment as written, then settings as meant, checked once.

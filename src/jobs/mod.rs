@@ -1,0 +1,1 @@
+//! The jobs that ship with sluicegate. They are written with [`crate::stream`] and [`mod@crate::format`] only.

@@ -1,0 +1,1 @@
+//! Kafka: reading partitions, transactional output, offsets and their metadata. The only room that imports rdkafka.

@@ -1,0 +1,1 @@
+//! Keyed state: typed write-back tables over one RocksDB.

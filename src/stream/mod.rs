@@ -1,0 +1,1 @@
+//! The public API: streams, keyed streams, state handles, windows.
