@@ -1,0 +1,199 @@
+//! The one list of settings: name, default, what is allowed, what it is for.
+
+/// One setting, as `docs/configuration.md` lists it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// `section.name`.
+    pub name: &'static str,
+    /// The default, as one would write it (without TOML's quotes).
+    pub default: &'static str,
+    /// What may be written.
+    pub allowed: &'static str,
+    /// What it is for.
+    pub about: &'static str,
+}
+
+const fn key(name: &'static str, default: &'static str, allowed: &'static str, about: &'static str) -> Key {
+    Key { name, default, allowed, about }
+}
+
+/// All settings, section by section. `[kafka.properties]` is beside it: it takes any librdkafka property that is not ours.
+pub const KEYS: &[Key] = &[
+    key(
+        "job.name",
+        "orders",
+        "1 to 24 of a-z, 0-9, - and _",
+        "Identity of the job: its transactional ids and its folder in the checkpoint storage carry it. Two running jobs never share one.",
+    ),
+    key("job.kind", "orders", "orders", "Which of the built-in jobs runs."),
+    key(
+        "job.parallelism",
+        "0",
+        "0 to job.max_parallelism",
+        "Tasks per stage; 0 means one for each core. May change between runs.",
+    ),
+    key(
+        "job.max_parallelism",
+        "128",
+        "1 to 32768",
+        "Number of key groups that the state is divided into. Fixed for the life of a job.",
+    ),
+    key("kafka.bootstrap_servers", "localhost:9092", "host:port, several with commas", "Brokers to begin with."),
+    key(
+        "kafka.group",
+        "sluicegate-<job.name>",
+        "1 to 200 of a-z, A-Z, 0-9, ., - and _",
+        "Consumer group that the input offsets, and with them the pointer to the checkpoint, are committed under.",
+    ),
+    key(
+        "kafka.transaction_timeout",
+        "15min",
+        "1s to 15min",
+        "The broker aborts a transaction that is open for longer. At most the broker's transaction.max.timeout.ms; at least checkpoint.interval + checkpoint.min_pause + checkpoint.timeout + 2s.",
+    ),
+    key(
+        "kafka.producers",
+        "0",
+        "0, or 2 to 64",
+        "Transactional producers taken in turn; 0 means as many as checkpoint.interval needs (500ms / interval + 2).",
+    ),
+    key(
+        "kafka.connect_timeout",
+        "1min",
+        "1s to 1h",
+        "How long a command tries to reach a broker before it gives up with exit code 1.",
+    ),
+    key("source.topic", "orders", "a topic name", "Input topic."),
+    key(
+        "source.start",
+        "earliest",
+        "earliest, latest, { timestamp = \"2026-01-01T00:00:00Z\" } or { offsets = { 0 = 120, 1 = 80 } }",
+        "Where a job without a checkpoint begins: resolved to offsets once, at its first start. Partitions that offsets does not name begin at the earliest record.",
+    ),
+    key(
+        "source.max_out_of_orderness",
+        "5s",
+        "0s to 1d",
+        "The watermark of a partition is its largest timestamp minus this: how much later than a newer event an older one may come and still be on time.",
+    ),
+    key(
+        "source.idle_timeout",
+        "30s",
+        "0s to 1d",
+        "A partition with nothing to read for this long no longer holds back the watermark; 0s means that it always does.",
+    ),
+    key(
+        "source.partition_discovery_interval",
+        "5min",
+        "0s, or 1s to 1d",
+        "How often new partitions of the input topic are looked for; 0s means never.",
+    ),
+    key(
+        "source.min_timestamp",
+        "2000-01-01T00:00:00Z",
+        "a time in UTC, or milliseconds since 1970",
+        "A record with an earlier event time goes to the dead letters.",
+    ),
+    key(
+        "source.max_timestamp",
+        "2100-01-01T00:00:00Z",
+        "a time in UTC, or milliseconds since 1970",
+        "A record with a later event time goes to the dead letters: a single one would end all windows.",
+    ),
+    key(
+        "source.max_record_bytes",
+        "900KiB",
+        "1KiB to 64MiB",
+        "A larger input record goes to the dead letters. With 16KiB for its headers it must fit into the property message.max.bytes (1000000 by default).",
+    ),
+    key(
+        "checkpoint.interval",
+        "1s",
+        "10ms to 1h",
+        "Time from the start of one checkpoint to the start of the next, and so how often output becomes visible.",
+    ),
+    key("checkpoint.min_pause", "0s", "0s to 1h", "Least time from the end of one checkpoint to the start of the next."),
+    key("checkpoint.timeout", "10min", "1s to 14min", "A checkpoint that takes longer has failed."),
+    key(
+        "checkpoint.tolerable_failures",
+        "0",
+        "0 to 1000",
+        "How many checkpoints in a row may fail before the attempt ends and the restart strategy decides.",
+    ),
+    key("checkpoint.retained", "1", "1 to 1000", "How many completed checkpoints are kept in the storage."),
+    key(
+        "checkpoint.storage",
+        "data/checkpoints",
+        "a folder, or a file:// URL",
+        "Where checkpoints are kept. It must survive the machine if the job is to.",
+    ),
+    key(
+        "state.dir",
+        "data/state",
+        "a folder",
+        "Working copy of the state; a cache of a checkpoint, emptied at every start. Best on a fast local disk.",
+    ),
+    key("state.memory", "256MiB", "32MiB to 1TiB", "Memory for state: tables, write buffers and caches together."),
+    key(
+        "restart.strategy",
+        "fixed-delay",
+        "fixed-delay or none",
+        "What happens after a failed attempt: try again after a delay, or exit.",
+    ),
+    key(
+        "restart.attempts",
+        "5",
+        "1 to 1000000",
+        "How many attempts may fail in a row, without a checkpoint completed between, before the program exits.",
+    ),
+    key("restart.delay", "30s", "0s to 1h", "Pause between a failed attempt and the next."),
+    key(
+        "orders.identity",
+        "event",
+        "event or order",
+        "What makes an event a duplicate: the same orderId and eventType (event), or the same orderId alone (order).",
+    ),
+    key(
+        "orders.deduplication_ttl",
+        "1d",
+        "1s to 365d",
+        "How long, in event time, an event is remembered for finding its duplicates.",
+    ),
+    key("orders.window", "1h", "1s to 365d", "Length of the windows of purchase-stats."),
+    key(
+        "orders.allowed_lateness",
+        "0s",
+        "0s to 365d",
+        "How long after its end, in event time, a window is kept to send an updated result for a late order; later ones go to late-orders.",
+    ),
+    key("orders.initial_stock", "1000", "-1000000000000 to 1000000000000", "Stock of a product before its first order."),
+    key("orders.low_stock_threshold", "10", "-1000000000000 to 1000000000000", "Stock below which an alert is sent."),
+    key(
+        "orders.alert",
+        "crossing",
+        "crossing or every",
+        "When an alert is sent: when the stock falls below the threshold, or at every change that leaves it below.",
+    ),
+    key("orders.batch_size", "100", "1 to 10000", "Orders in a record of order-batches."),
+    key("topics.prefix", "", "part of a topic name", "Put in front of every output topic below."),
+    key("topics.order_status", "order-status", "a topic name", "Every accepted event's order, as it is after it."),
+    key("topics.purchase_stats", "purchase-stats", "a topic name", "Per user and window, what was bought."),
+    key("topics.late_orders", "late-orders", "a topic name", "Orders whose window was already over."),
+    key("topics.inventory_levels", "inventory-levels", "a topic name", "Every change of a product's stock."),
+    key("topics.low_stock_alerts", "low-stock-alerts", "a topic name", "Products that run out."),
+    key("topics.order_batches", "order-batches", "a topic name", "Accepted events in batches."),
+    key("topics.dead_letters", "dead-letters", "a topic name", "Records that could not be processed, with the reason."),
+    key(
+        "http.listen",
+        "127.0.0.1:9464",
+        "host:port, or off",
+        "Address of /livez, /readyz and /metrics. Port 0 takes a free one, which the log names.",
+    ),
+    key(
+        "log.level",
+        "info",
+        "error, warn, info, debug, trace, or directives like info,sluicegate::kafka=debug",
+        "What is logged, on standard error.",
+    ),
+    key("log.format", "text", "text or json", "How it is logged."),
+];

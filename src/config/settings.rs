@@ -1,0 +1,264 @@
+//! Settings as meant: typed and checked. See `docs/configuration.md` for what each is for; units are in the types.
+
+use super::properties;
+use crate::protocol::JobName;
+use std::{
+    collections::BTreeMap,
+    fmt,
+    num::{NonZeroU16, NonZeroUsize},
+    ops::RangeInclusive,
+    path::PathBuf,
+    time::Duration,
+};
+
+/// All settings of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// `[job]`
+    pub job: Job,
+    /// `[kafka]`
+    pub kafka: Kafka,
+    /// `[source]`
+    pub source: Source,
+    /// `[checkpoint]`
+    pub checkpoint: Checkpoint,
+    /// `[state]`
+    pub state: State,
+    /// `[restart]`
+    pub restart: Restart,
+    /// `[orders]`
+    pub orders: Orders,
+    /// `[topics]`
+    pub topics: Topics,
+    /// `[http]`
+    pub http: Http,
+    /// `[log]`
+    pub log: Log,
+}
+
+/// `[job]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// Identity of the job.
+    pub name: JobName,
+    /// Which built-in job runs.
+    pub kind: JobKind,
+    /// Tasks per stage; 0 as written has become the number of cores here, and it is at most `max_parallelism`.
+    pub parallelism: NonZeroUsize,
+    /// Number of key groups.
+    pub max_parallelism: NonZeroU16,
+}
+
+/// The built-in jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobKind {
+    /// The order job.
+    Orders,
+}
+
+/// `[kafka]`
+#[derive(Clone, PartialEq, Eq)]
+pub struct Kafka {
+    /// `host:port`, several with commas.
+    pub bootstrap_servers: String,
+    /// `[kafka.properties]`: librdkafka properties of the user; none that sluicegate sets itself.
+    pub properties: BTreeMap<String, String>,
+    /// Consumer group of the offsets.
+    pub group: String,
+    /// `transaction.timeout.ms`.
+    pub transaction_timeout: Duration,
+    /// Transactional producers taken in turn; 0 as written has become the derived number here.
+    pub producers: usize,
+    /// How long a broker that does not answer is tried.
+    pub connect_timeout: Duration,
+}
+
+/// Secrets in the properties are not shown.
+impl fmt::Debug for Kafka {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown: BTreeMap<_, _> = self
+            .properties
+            .iter()
+            .map(|(name, value)| (name.as_str(), if properties::is_secret(name) { "***" } else { value.as_str() }))
+            .collect();
+        f.debug_struct("Kafka")
+            .field("bootstrap_servers", &self.bootstrap_servers)
+            .field("properties", &shown)
+            .field("group", &self.group)
+            .field("transaction_timeout", &self.transaction_timeout)
+            .field("producers", &self.producers)
+            .field("connect_timeout", &self.connect_timeout)
+            .finish()
+    }
+}
+
+/// `[source]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Input topic.
+    pub topic: String,
+    /// Where a job without a checkpoint begins.
+    pub start: Start,
+    /// A partition's watermark is its largest timestamp minus this.
+    pub max_out_of_orderness: Duration,
+    /// When an empty partition stops holding back the watermark; none: never.
+    pub idle_timeout: Option<Duration>,
+    /// How often new partitions are looked for; none: never.
+    pub partition_discovery_interval: Option<Duration>,
+    /// Event times that are taken, in milliseconds since 1970.
+    pub timestamps: RangeInclusive<i64>,
+    /// Largest input record that is processed, in bytes.
+    pub max_record_bytes: usize,
+}
+
+/// Where a job without a checkpoint begins to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// The first record that the log still holds.
+    Earliest,
+    /// Only what comes after the start.
+    Latest,
+    /// The first record with this Kafka timestamp or a later one, in milliseconds since 1970.
+    Timestamp(i64),
+    /// The next offset to read, by partition; partitions that are not named begin at the earliest record.
+    Offsets(BTreeMap<i32, i64>),
+}
+
+/// `[checkpoint]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// From start to start.
+    pub interval: Duration,
+    /// From end to start, at least.
+    pub min_pause: Duration,
+    /// Longest duration of one.
+    pub timeout: Duration,
+    /// Failed ones in a row that do not end the attempt.
+    pub tolerable_failures: u32,
+    /// Completed ones that are kept.
+    pub retained: NonZeroUsize,
+    /// Where they are kept: a `file:` URL of an absolute path. The job's name is not part of it.
+    pub storage: url::Url,
+}
+
+/// `[state]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// Working copy of the state, absolute.
+    pub dir: PathBuf,
+    /// Memory for state, in bytes.
+    pub memory: u64,
+}
+
+/// `[restart]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restart {
+    /// A failed attempt ends the program.
+    None,
+    /// Another attempt after a pause.
+    FixedDelay {
+        /// Attempts that may fail in a row, without a completed checkpoint between.
+        attempts: u32,
+        /// The pause.
+        delay: Duration,
+    },
+}
+
+/// `[orders]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Orders {
+    /// What makes an event a duplicate.
+    pub identity: Identity,
+    /// How long an event is remembered, in event time.
+    pub deduplication_ttl: Duration,
+    /// Length of the tumbling windows.
+    pub window: Duration,
+    /// How long a window is kept after its end, in event time.
+    pub allowed_lateness: Duration,
+    /// Stock of a product before its first order.
+    pub initial_stock: i64,
+    /// Stock below which an alert is sent.
+    pub low_stock_threshold: i64,
+    /// When an alert is sent.
+    pub alert: Alert,
+    /// Orders per batch record.
+    pub batch_size: NonZeroUsize,
+}
+
+/// What makes an event a duplicate of an earlier one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Identity {
+    /// The same order and the same event type.
+    Event,
+    /// The same order: only its first event is accepted.
+    Order,
+}
+
+/// When a low-stock alert is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alert {
+    /// When a change takes the stock from the threshold or above to below it.
+    Crossing,
+    /// At every change that leaves it below.
+    Every,
+}
+
+/// `[topics]`: full names of the output topics, the prefix already in front.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topics {
+    /// Orders after each accepted event.
+    pub order_status: String,
+    /// Windows.
+    pub purchase_stats: String,
+    /// Orders too late for their window.
+    pub late_orders: String,
+    /// Changes of stock.
+    pub inventory_levels: String,
+    /// Products that run out.
+    pub low_stock_alerts: String,
+    /// Batches of accepted events.
+    pub order_batches: String,
+    /// Records that could not be processed.
+    pub dead_letters: String,
+}
+
+impl Topics {
+    /// All output topics.
+    #[must_use]
+    pub fn all(&self) -> [&str; 7] {
+        [
+            &self.order_status,
+            &self.purchase_stats,
+            &self.late_orders,
+            &self.inventory_levels,
+            &self.low_stock_alerts,
+            &self.order_batches,
+            &self.dead_letters,
+        ]
+    }
+}
+
+/// `[http]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    /// `host:port`; none: no HTTP.
+    pub listen: Option<String>,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// A level, or directives of `tracing_subscriber::EnvFilter`.
+    pub level: String,
+    /// How it is written.
+    pub format: LogFormat,
+}
+
+/// How a log line is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}

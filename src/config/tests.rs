@@ -1,0 +1,252 @@
+use super::*;
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+fn with(set: &[&str]) -> Sources {
+    Sources { set: set.iter().map(|s| (*s).to_owned()).collect(), ..Sources::default() }
+}
+
+fn file(text: &str) -> (tempfile::NamedTempFile, Sources) {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    let sources = Sources { file: Some(file.path().to_owned()), ..Sources::default() };
+    (file, sources)
+}
+
+fn problems(sources: &Sources) -> Vec<String> {
+    load(sources).map(|_| Vec::new()).unwrap_or_else(|problems| problems.iter().map(ToString::to_string).collect())
+}
+
+fn the_one_problem(set: &[&str]) -> String {
+    let all = problems(&with(set));
+    assert_eq!(all.len(), 1, "{set:?}: {all:?}");
+    all[0].clone()
+}
+
+#[test]
+fn defaults_are_sound_and_those_of_flink_but_for_the_interval() {
+    let settings = load(&Sources::default()).unwrap();
+    assert_eq!(settings.checkpoint.interval, Duration::from_secs(1));
+    assert_eq!(settings.checkpoint.timeout, Duration::from_secs(600));
+    assert_eq!((settings.checkpoint.min_pause, settings.checkpoint.tolerable_failures), (Duration::ZERO, 0));
+    assert_eq!((settings.checkpoint.retained.get(), settings.job.max_parallelism.get()), (1, 128));
+    assert_eq!(settings.restart, Restart::FixedDelay { attempts: 5, delay: Duration::from_secs(30) });
+    assert_eq!(settings.kafka.group, "sluicegate-orders");
+    assert_eq!(settings.kafka.producers, 3);
+    assert_eq!(settings.source.start, Start::Earliest);
+    assert!(settings.job.parallelism.get() >= 1);
+}
+
+#[test]
+fn the_later_of_file_environment_and_command_line_wins() {
+    // given an interval in all three places and a pause in two
+    let (_file, mut sources) = file("[checkpoint]\ninterval = \"2s\"\nmin_pause = \"2s\"\nretained = 7\n");
+    sources.environment = vec![
+        ("SLUICEGATE__CHECKPOINT__INTERVAL".into(), "3s".into()),
+        ("SLUICEGATE__CHECKPOINT__MIN_PAUSE".into(), "3s".into()),
+        ("HOME".into(), "/".into()),
+        ("SLUICEGATE_CONFIG".into(), "elsewhere".into()),
+    ];
+    sources.set = vec!["checkpoint.interval=4s".into()];
+    // then each comes from the last that names it
+    let checkpoint = load(&sources).unwrap().checkpoint;
+    assert_eq!(
+        (checkpoint.interval, checkpoint.min_pause, checkpoint.retained.get()),
+        (Duration::from_secs(4), Duration::from_secs(3), 7)
+    );
+}
+
+#[test]
+fn a_later_table_replaces_the_earlier_one_whole() {
+    let (_file, mut sources) = file("[source]\nstart = { timestamp = 1000 }\n");
+    sources.set = vec!["source.start={ offsets = { 0 = 5 } }".into()];
+    assert_eq!(load(&sources).unwrap().source.start, Start::Offsets([(0, 5)].into()));
+}
+
+#[test]
+fn all_problems_of_all_places_are_told_in_one_run_with_place_value_and_what_is_allowed() {
+    let (file, mut sources) = file("[job]\nname = \"Orders\"\n\n[checkpoint]\ninterval = 5\n[state]\nmemory = \"128MB\"\n");
+    sources.environment = vec![("SLUICEGATE__RESTART__STRATEGY".into(), "never".into())];
+    sources.set = vec!["orders.batch_size=0".into(), "nonsense".into(), "checkpoint.intervall=1s".into()];
+    let path = file.path().display();
+    let all = problems(&sources);
+    let expected = [
+        (format!("{path}:2: job.name: "), "\"Orders\"", "a-z, 0-9"),
+        (format!("{path}:5: checkpoint.interval: "), "5: ", "a duration like \"500ms\""),
+        (format!("{path}:7: state.memory: "), "\"128MB\"", "\"128MiB\""),
+        (
+            "environment variable SLUICEGATE__RESTART__STRATEGY: restart.strategy: ".into(),
+            "\"never\"",
+            "\"fixed-delay\" or \"none\"",
+        ),
+        ("--set: orders.batch_size: ".into(), "\"0\"", "from 1 to 10000"),
+        ("--set: ".into(), "\"nonsense\"", "section.key=value"),
+        ("--set: checkpoint.intervall: ".into(), "unknown", "did you mean checkpoint.interval?"),
+    ];
+    for (place, value, allowed) in &expected {
+        let found = all.iter().any(|p| p.starts_with(place.as_str()) && p.contains(value) && p.contains(allowed));
+        assert!(found, "{place} {value} {allowed}\nis not in\n{}", all.join("\n"));
+    }
+    assert_eq!(all.len(), expected.len(), "{}", all.join("\n"));
+}
+
+#[test]
+fn an_unknown_name_is_refused_with_the_nearest_one() {
+    for (set, hint) in [
+        ("checkpiont.interval=1s", "did you mean checkpoint.interval?"),
+        ("checkpoint.minpause=1s", "did you mean checkpoint.min_pause?"),
+        ("job.topic=x", "did you mean source.topic?"),
+        ("source.zzzzzzzz=1", "[source] has topic, start"),
+        ("zzzzzzzz=1", "a key is section.name"),
+        ("zzzzzzzz.a=1", "sections are [job], [kafka]"),
+    ] {
+        let problem = the_one_problem(&[set]);
+        assert!(problem.contains(hint), "{set}: {problem}");
+    }
+    let (_file, sources) = file("interval = 1\n[checkpoints]\ninterval = 1\n");
+    let all = problems(&sources);
+    assert!(all[0].contains(":1: interval: a key outside of a section"), "{all:?}");
+    assert!(all[1].contains(":2: [checkpoints]: unknown section; did you mean [checkpoint]?"), "{all:?}");
+}
+
+#[test]
+fn a_file_that_is_absent_or_no_toml_is_told_with_its_place() {
+    let sources = Sources { file: Some(PathBuf::from("no/such/file.toml")), ..Sources::default() };
+    assert!(problems(&sources)[0].starts_with("no/such/file.toml: cannot be read: "));
+    let (file, sources) = file("[job]\nname = \n");
+    assert!(problems(&sources)[0].starts_with(&format!("{}:2: not TOML", file.path().display())), "{:?}", problems(&sources));
+}
+
+#[test]
+fn properties_of_librdkafka_pass_through_and_those_that_exactly_once_rests_on_are_refused() {
+    let (_file, mut sources) = file("[kafka.properties]\n\"linger.ms\" = 20\n\"security.protocol\" = \"SSL\"\n");
+    sources.environment = vec![("SLUICEGATE__KAFKA__PROPERTIES__SASL_PASSWORD".into(), "hunter2".into())];
+    sources.set = vec!["kafka.properties.enable.ssl.certificate.verification=false".into()];
+    let kafka = load(&sources).unwrap().kafka;
+    let expected = [
+        ("linger.ms", "20"),
+        ("security.protocol", "SSL"),
+        ("sasl.password", "hunter2"),
+        ("enable.ssl.certificate.verification", "false"),
+    ];
+    assert_eq!(kafka.properties, expected.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+    assert!(!format!("{kafka:?}").contains("hunter2"), "a secret is shown: {kafka:?}");
+
+    for (property, reason) in [("transactional.id", "fenced"), ("isolation.level", "read_committed"), ("group.id", "kafka.group")]
+    {
+        let problem = the_one_problem(&[&format!("kafka.properties.{property}=x")]);
+        assert!(problem.contains("is set by sluicegate") && problem.contains(reason), "{problem}");
+    }
+}
+
+#[test]
+fn a_transaction_must_outlive_its_checkpoint_and_the_error_names_all_parts() {
+    let problem = the_one_problem(&["kafka.transaction_timeout=30s"]);
+    for part in ["--set: kafka.transaction_timeout", "30s", "checkpoint.timeout (10min)", "= 603s"] {
+        assert!(problem.contains(part), "{part} is not in {problem}");
+    }
+    let tight = ["kafka.transaction_timeout=8s", "checkpoint.timeout=5s", "checkpoint.interval=1s"];
+    assert!(load(&with(&tight)).is_ok());
+    let tighter = ["kafka.transaction_timeout=7999ms", "checkpoint.timeout=5s", "checkpoint.interval=1s"];
+    assert!(the_one_problem(&tighter).contains("too short"));
+    assert!(the_one_problem(&["kafka.transaction_timeout=16min"]).contains("1s to 15min"));
+}
+
+#[test]
+fn folders_topics_and_sizes_that_do_not_fit_together_are_refused() {
+    for (set, hint) in [
+        (vec!["state.dir=/tmp/a", "checkpoint.storage=/tmp/a/b"], "side by side"),
+        (vec!["state.dir=/tmp/a", "checkpoint.storage=file:///tmp/a"], "side by side"),
+        (vec!["topics.order_status=orders"], "the one of source.topic as well"),
+        (vec!["topics.late_orders=dead-letters"], "the one of topics.late_orders as well"),
+        (vec!["source.max_record_bytes=1MiB"], "message.max.bytes\" = 1000000"),
+        (vec!["source.min_timestamp=2200-01-01T00:00:00Z"], "not later than"),
+        (vec!["topics.prefix=a b"], "'.', '_' and '-'"),
+        (vec!["checkpoint.storage=s3://bucket/x"], "\"s3\" is not known"),
+        (vec!["job.parallelism=9", "job.max_parallelism=8"], "from 0 to 8"),
+        (vec!["log.level=loud"], "error, warn, info"),
+        (vec!["http.listen=9464"], "host:port"),
+        (vec!["source.start=yesterday"], "\"earliest\", \"latest\""),
+        (vec!["source.start={ offsets = { 0 = -1 } }"], "whole numbers from 0"),
+    ] {
+        let problem = the_one_problem(&set);
+        assert!(problem.contains(hint), "{set:?}: {problem}");
+    }
+    let settings = load(&with(&["source.max_record_bytes=1MiB", "kafka.properties.message.max.bytes=2000000"])).unwrap();
+    assert_eq!(settings.source.max_record_bytes, 1 << 20);
+    let settings = load(&with(&["topics.prefix=eu.", "topics.order_status=orders"])).unwrap();
+    assert_eq!((settings.topics.order_status.as_str(), settings.topics.dead_letters.as_str()), ("eu.orders", "eu.dead-letters"));
+}
+
+#[test]
+fn every_form_of_start_and_switch_is_read() {
+    let start = |text: &str| load(&with(&[&format!("source.start={text}")])).unwrap().source.start;
+    assert_eq!(start("latest"), Start::Latest);
+    assert_eq!(start("{ timestamp = \"2026-01-01T00:00:00Z\" }"), Start::Timestamp(1_767_225_600_000));
+    assert_eq!(start("{ timestamp = 17 }"), Start::Timestamp(17));
+    assert_eq!(start("{ offsets = { 0 = 120, 11 = 80 } }"), Start::Offsets([(0, 120), (11, 80)].into()));
+    let off = load(&with(&["http.listen=off", "source.idle_timeout=0s", "source.partition_discovery_interval=0s"])).unwrap();
+    assert_eq!((off.http.listen, off.source.idle_timeout, off.source.partition_discovery_interval), (None, None, None));
+    let storage = |text: &str| load(&with(&[&format!("checkpoint.storage={text}")])).unwrap().checkpoint.storage;
+    assert_eq!(storage("/tmp/x y").to_file_path().unwrap(), Path::new("/tmp/x y"));
+    assert_eq!(storage("file:///tmp/x%20y"), storage("/tmp/x y"));
+    assert!(storage("here").to_file_path().unwrap().is_absolute());
+}
+
+#[test]
+fn a_shorter_interval_takes_more_producers() {
+    let producers = |interval: &str| load(&with(&[&format!("checkpoint.interval={interval}")])).unwrap().kafka.producers;
+    assert_eq!([producers("5s"), producers("1s"), producers("100ms"), producers("50ms"), producers("10ms")], [3, 3, 7, 12, 52]);
+    assert_eq!(load(&with(&["kafka.producers=4"])).unwrap().kafka.producers, 4);
+}
+
+/// The settings as `docs/configuration.md` must list them.
+#[test]
+fn the_documentation_lists_every_setting_with_its_default() {
+    let documented: Vec<&str> =
+        include_str!("../../docs/configuration.md").lines().filter(|line| line.starts_with("| `")).collect();
+    let expected: Vec<String> = KEYS
+        .iter()
+        .map(|key| {
+            let default = if key.default.is_empty() { "(empty)".to_owned() } else { format!("`{}`", key.default) };
+            format!("| `{}` | {default} | {} | {} |", key.name, key.allowed, key.about)
+        })
+        .collect();
+    for line in &expected {
+        assert!(documented.contains(&line.as_str()), "docs/configuration.md lacks the line\n{line}");
+    }
+    assert_eq!(documented, expected, "docs/configuration.md has lines that are not settings, or in another order");
+}
+
+#[test]
+fn the_example_shows_every_setting_and_means_the_defaults() {
+    // given the example as it is, and with every commented setting in force (but the group, whose default depends on the name,
+    // and properties, which have no defaults)
+    let text = include_str!("../../config/orders.toml");
+    let mut shown = Vec::new();
+    let mut section = String::new();
+    let mut in_force = String::new();
+    for line in text.lines() {
+        let bare = line.strip_prefix("# ").unwrap_or(line);
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            name.clone_into(&mut section);
+        }
+        let is_setting = bare.split_once(" = ").is_some_and(|(key, _)| key.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
+        if let (true, Some((key, _))) = (is_setting, bare.split_once(" = ")) {
+            shown.push(format!("{section}.{key}"));
+        }
+        let kept = if is_setting && !bare.starts_with("group") { bare } else { line };
+        in_force.push_str(kept);
+        in_force.push('\n');
+    }
+    // then both mean what the defaults mean, and no setting is missing
+    let defaults = load(&Sources::default()).unwrap();
+    for text in [text, in_force.as_str()] {
+        let (_file, sources) = file(text);
+        assert_eq!(load(&sources).unwrap(), defaults);
+    }
+    assert_eq!(shown, KEYS.iter().map(|key| key.name).collect::<Vec<_>>());
+}
