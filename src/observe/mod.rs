@@ -1,1 +1,30 @@
 //! Seen from outside: metrics, logs, health.
+//!
+//! ```text
+//! tasks, coordinator, supervisor ──► Arc<Metrics>, Arc<Health> ──► HTTP: /metrics, /livez, /readyz     (own thread)
+//!                                └─► tracing ────────────────────► standard error, text or JSON
+//! ```
+//!
+//! There are no globals but the subscriber that `tracing` itself is: who counts is handed an [`Metrics`], takes the handles that it
+//! needs once (they are atomics behind an `Arc`), and counts per batch. `docs/metrics.md` is tested against [`Metrics::listing`].
+
+mod checkpoint;
+mod health;
+mod http;
+pub mod logging;
+mod metrics;
+mod process;
+mod registry;
+mod snapshot;
+
+pub use checkpoint::{CheckpointReport, Phases};
+pub use health::{Health, Status};
+pub use http::Server;
+pub use metrics::{
+    AttemptMetrics, CheckpointMetrics, EventMetrics, Metrics, SinkMetrics, SourceMetrics, StateMetrics, TaskMetrics, TaskTime,
+};
+pub use registry::{Counter, Gauge, Labelled, Listed, Seconds};
+pub use snapshot::{CheckpointSnapshot, Snapshot, TaskSnapshot};
+
+#[cfg(test)]
+mod tests;
