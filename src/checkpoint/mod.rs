@@ -1,1 +1,44 @@
 //! Checkpoints at rest: manifest, storage, upload, restore, garbage collection.
+//!
+//! ```text
+//! state snapshot N ──Storage::upload──► files/<hash>-<N>-<attempt>     (only what the newest manifest does not name yet)
+//!                                              │
+//!                  Storage::put_manifest ──► manifests/<N>.json        (last, with a conditional put: the checkpoint is durable)
+//!                                              │
+//!                  Kafka transaction N commits, its offsets name manifest N and its hash
+//!                                              │
+//!                  Storage::put_marker ──► committed/<N>               (best effort, for people and for lost offsets)
+//!                  Collector::confirmed ──► deletes what only older checkpoints needed
+//! ```
+//!
+//! # Why a checkpoint that Kafka names can always be restored
+//!
+//! 1. *Durable before named.* A manifest is put after every file that it names has been acknowledged by the storage (fsync
+//!    of file and folder for `file://`), and Kafka hears of the manifest only after that.
+//! 2. *Nothing torn is reachable.* A file is reused only when the manifest that was restored names it (its hash was verified
+//!    then), or when this very attempt uploaded it. What an attempt that died left behind is never reused, so nobody has to
+//!    ask whether it is whole.
+//! 3. *A name is used once.* The name of a file carries its content's hash, the checkpoint and the attempt that wrote it; the
+//!    number of a manifest is above every number that storage or Kafka have shown. So the late delete of an attempt that was
+//!    paused can never hit what a later attempt wrote.
+//! 4. *Deleted after a proof.* Files and manifests are listed before the attempt's first commit and deleted only after a
+//!    commit of this attempt succeeded. The success proves that no later attempt had fenced us when the list was made: what
+//!    was in it, is not ours and is not named by a kept manifest, belongs to attempts that can never commit again.
+//! 5. *Verified when read.* Manifest and files are hashed at every read; a wrong byte is an error with the name of the object.
+
+mod explain;
+mod garbage;
+mod layout;
+mod location;
+mod manifest;
+mod restore;
+mod retry;
+mod storage;
+mod upload;
+
+pub use garbage::{Collected, Collector, Retention};
+pub use location::Location;
+pub use manifest::{BaseManifest, GraphIdentity, InputPosition, Manifest, OperatorEntry, Reason, StateEntry, StateFile};
+pub use restore::{RestoreProgress, RestoreReport};
+pub use storage::{Executor, Started, Storage};
+pub use upload::{UploadReport, Uploaded};

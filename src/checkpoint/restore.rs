@@ -1,0 +1,245 @@
+//! Restoring the files of a state snapshot, and verifying them: every byte is hashed, whatever way it took.
+
+use super::{
+    explain::{Access, Class, Trouble},
+    manifest::{Manifest, StateFile},
+    retry::retry,
+    storage::Storage,
+};
+use crate::protocol::Failure;
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::{ObjectStoreExt, path::Path as ObjectPath};
+use std::{
+    fs::File,
+    io::{Read, Write},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
+
+/// Downloads at a time from a remote storage: nothing else runs during a restore.
+const DOWNLOADS_AT_A_TIME: usize = 8;
+/// Read, hashed and written at a time.
+const CHUNK: usize = 1 << 20;
+
+/// How far a restore is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RestoreProgress {
+    /// Files done.
+    pub files_done: usize,
+    /// Files in all.
+    pub files: usize,
+    /// Bytes of the files done.
+    pub bytes_done: u64,
+    /// Bytes in all.
+    pub bytes: u64,
+}
+
+/// What a restore did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RestoreReport {
+    /// Files restored.
+    pub files: usize,
+    /// Files of them that are hard links into the storage.
+    pub linked: usize,
+    /// Bytes verified.
+    pub bytes: u64,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Storage {
+    /// Brings the files of `manifest` into the new folder `target`, under RocksDB's names, with every hash verified. On the
+    /// file system of the storage, tables become hard links: RocksDB never changes a table, and asks for the number of links
+    /// before it truncates one that it deletes. All other files are copied, since RocksDB appends to them.
+    ///
+    /// # Errors
+    /// Refused: a file is missing or differs from the manifest. Transient: storage away, or not done `within` the time.
+    /// After an error the folder is incomplete: delete it.
+    pub fn restore(
+        &self,
+        manifest: &Manifest,
+        target: &Path,
+        within: Duration,
+        progress: &(dyn Fn(RestoreProgress) + Sync),
+    ) -> Result<RestoreReport, Failure> {
+        let local = |why: std::io::Error| Failure::fatal(format!("state folder {}: {why}", target.display()));
+        std::fs::create_dir_all(target).map_err(local)?;
+        if std::fs::read_dir(target).map_err(local)?.next().is_some() {
+            return Err(Failure::attempt(format!("state folder {} is not empty: nothing is restored into it", target.display())));
+        }
+        self.read_all(manifest, Some(target), within, progress)
+    }
+
+    /// Reads every file of `manifest` and compares its hash; restores nothing.
+    ///
+    /// # Errors
+    /// As [`Storage::restore`].
+    pub fn verify(
+        &self,
+        manifest: &Manifest,
+        within: Duration,
+        progress: &(dyn Fn(RestoreProgress) + Sync),
+    ) -> Result<RestoreReport, Failure> {
+        self.read_all(manifest, None, within, progress)
+    }
+
+    fn read_all(
+        &self,
+        manifest: &Manifest,
+        target: Option<&Path>,
+        within: Duration,
+        progress: &(dyn Fn(RestoreProgress) + Sync),
+    ) -> Result<RestoreReport, Failure> {
+        let started = Instant::now();
+        let (files_done, bytes_done, linked) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicUsize::new(0));
+        let (files, bytes) = (manifest.files.len(), manifest.total_bytes);
+        let one = |file: &StateFile, deadline| {
+            let (file, target) = (file.clone(), target.map(|target| target.join(&file.name)));
+            let (files_done, bytes_done, linked) = (&files_done, &bytes_done, &linked);
+            async move {
+                let path = self.layout().file(&file.object_name());
+                let way = match self.local_path(&path) {
+                    Some(source) => from_folder(source, target, file.clone()).await,
+                    None => retry(deadline, || self.download(&path, target.as_deref(), &file)).await,
+                };
+                let way = way.map_err(|trouble| self.lost(trouble, manifest, &file, &path))?;
+                linked.fetch_add(usize::from(way == Way::Linked), Ordering::Relaxed);
+                progress(RestoreProgress {
+                    files_done: files_done.fetch_add(1, Ordering::Relaxed) + 1,
+                    files,
+                    bytes_done: bytes_done.fetch_add(file.size, Ordering::Relaxed) + file.size,
+                    bytes,
+                });
+                Ok::<(), Failure>(())
+            }
+        };
+        let at_a_time = match self.local_path(self.layout().root()) {
+            Some(_) => std::thread::available_parallelism().map_or(2, usize::from),
+            None => DOWNLOADS_AT_A_TIME,
+        };
+        let timed = async {
+            let deadline = tokio::time::Instant::now() + within;
+            let all = stream::iter(&manifest.files).map(|file| one(file, deadline)).buffer_unordered(at_a_time).try_collect();
+            match tokio::time::timeout_at(deadline, all).await {
+                Ok(done) => done,
+                Err(_) => Err(Failure::transient(format!(
+                    "checkpoint {}: reading its files from {} was not done within {within:?}",
+                    manifest.checkpoint,
+                    self.show(&self.layout().files())
+                ))),
+            }
+        };
+        let () = self.block_on(timed, || Failure::attempt("restore given up: the attempt has ended"))?;
+        Ok(RestoreReport { files, linked: linked.into_inner(), bytes, took: started.elapsed() })
+    }
+
+    /// Streams an object through the hash into `target`.
+    async fn download(&self, path: &ObjectPath, target: Option<&Path>, file: &StateFile) -> Result<Way, Trouble> {
+        let got = self.store().get(path).await.map_err(Trouble::of)?;
+        let mut sink = Sink::create(target)?;
+        let mut chunks = got.into_stream();
+        let mut waiting = Vec::new();
+        loop {
+            let chunk = chunks.try_next().await.map_err(Trouble::of)?;
+            let last = chunk.is_none();
+            waiting.extend(chunk);
+            if last || waiting.iter().map(bytes::Bytes::len).sum::<usize>() >= CHUNK {
+                let ready = std::mem::take(&mut waiting);
+                sink = blocking(move || {
+                    ready.iter().try_for_each(|chunk| sink.write(chunk))?;
+                    Ok(sink)
+                })
+                .await?;
+            }
+            if last {
+                break;
+            }
+        }
+        sink.check(file)?;
+        Ok(Way::Copied)
+    }
+
+    fn lost(&self, trouble: Trouble, manifest: &Manifest, file: &StateFile, path: &ObjectPath) -> Failure {
+        let which = format!("checkpoint {}, state file {}", manifest.checkpoint, file.name);
+        match trouble.class {
+            Class::Missing => Failure::refused(format!("{which}: {} is missing; nothing was changed", self.show(path))),
+            Class::Wrong => Failure::refused(format!("{which}: {} is damaged: {trouble}; nothing was changed", self.show(path))),
+            _ => self.failed(trouble, Access::Read, path).context(which),
+        }
+    }
+}
+
+/// How a file came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Linked,
+    Copied,
+}
+
+/// Links or copies a file of this machine, and hashes it.
+async fn from_folder(source: PathBuf, target: Option<PathBuf>, file: StateFile) -> Result<Way, Trouble> {
+    blocking(move || {
+        // Another file system, a file of another user, or one with too many links: then it is copied.
+        let linked = file.is_immutable() && target.as_ref().is_some_and(|target| std::fs::hard_link(&source, target).is_ok());
+        let mut reader = File::open(&source).map_err(Trouble::of_io)?;
+        let mut sink = Sink::create(target.as_deref().filter(|_| !linked))?;
+        let mut chunk = vec![0; CHUNK.min(usize::try_from(file.size).unwrap_or(CHUNK).max(1))];
+        loop {
+            match reader.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(read) => sink.write(chunk.get(..read).unwrap_or_default())?,
+                Err(why) if why.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(why) => return Err(Trouble::of_io(why)),
+            }
+        }
+        sink.check(&file)?;
+        Ok(if linked { Way::Linked } else { Way::Copied })
+    })
+    .await
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Trouble> + Send + 'static) -> Result<T, Trouble> {
+    tokio::task::spawn_blocking(work).await.map_err(|why| Trouble::new(Class::Passing, why.to_string()))?
+}
+
+/// Hashes and counts what passes, and writes it when there is somewhere to write to.
+struct Sink {
+    file: Option<(File, PathBuf)>,
+    hasher: blake3::Hasher,
+    size: u64,
+}
+
+impl Sink {
+    fn create(target: Option<&Path>) -> Result<Self, Trouble> {
+        let open = |path: &Path| match File::create(path) {
+            Ok(file) => Ok((file, path.to_owned())),
+            Err(why) => Err(Self::unwritten(path, &why)),
+        };
+        Ok(Self { file: target.map(open).transpose()?, hasher: blake3::Hasher::new(), size: 0 })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
+        self.hasher.update(bytes);
+        self.size += bytes.len() as u64;
+        match &mut self.file {
+            Some((file, path)) => file.write_all(bytes).map_err(|why| Self::unwritten(path, &why)),
+            None => Ok(()),
+        }
+    }
+
+    fn unwritten(path: &Path, why: &std::io::Error) -> Trouble {
+        Trouble::new(Class::Local, format!("state folder: writing {}: {why}", path.display()))
+    }
+
+    fn check(self, wanted: &StateFile) -> Result<(), Trouble> {
+        if self.size != wanted.size {
+            return Err(Trouble::new(Class::Wrong, format!("it has {} bytes, the manifest says {}", self.size, wanted.size)));
+        }
+        let found = self.hasher.finalize();
+        if found != wanted.hash {
+            return Err(Trouble::new(Class::Wrong, format!("its hash is {found}, the manifest says {}", wanted.hash)));
+        }
+        Ok(())
+    }
+}
