@@ -1,11 +1,11 @@
 //! Settings as meant: typed and checked. See `docs/configuration.md` for what each is for; units are in the types.
 
 use super::properties;
-use crate::protocol::JobName;
+use crate::{checkpoint::Location, protocol::JobName};
 use std::{
     collections::BTreeMap,
     fmt,
-    num::{NonZeroU16, NonZeroUsize},
+    num::{NonZeroU16, NonZeroU32, NonZeroUsize},
     ops::RangeInclusive,
     path::PathBuf,
     time::Duration,
@@ -136,9 +136,9 @@ pub struct Checkpoint {
     /// Failed ones in a row that do not end the attempt.
     pub tolerable_failures: u32,
     /// Completed ones that are kept.
-    pub retained: NonZeroUsize,
-    /// Where they are kept: a `file:` URL of an absolute path. The job's name is not part of it.
-    pub storage: url::Url,
+    pub retained: NonZeroU32,
+    /// Where they are kept. The job's name is not part of it.
+    pub storage: Location,
 }
 
 /// `[state]`

@@ -1,0 +1,68 @@
+//! The command line as it is written.
+
+use super::{Stop, checkpoint, exit::Code, validate};
+use crate::config::{self, Settings, Sources};
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+/// File that is read when none is named, if it is there.
+const DEFAULT_FILE: &str = "config/orders.toml";
+/// Environment variable that names the file when `--config` does not.
+const FILE_VARIABLE: &str = "SLUICEGATE_CONFIG";
+
+/// Exactly-once ETL for Kafka: one binary, no cluster to run.
+#[derive(Debug, Parser)]
+#[command(name = "sluicegate", version, max_term_width = 110, after_help = after_help())]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Where settings come from: the same for every command.
+// Not global options of clap: of those, what stands before the command is dropped when the same stands after it.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Settings")]
+pub struct Given {
+    /// Settings, as docs/configuration.md lists them. Without it: the file that SLUICEGATE_CONFIG names, else config/orders.toml
+    /// if that is there, else the defaults.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Sets one setting, over file and environment; may be given many times.
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+impl Given {
+    /// Reads and checks the settings.
+    pub(super) fn load(&self) -> Result<(Settings, Sources), Stop> {
+        let sources = self.sources();
+        Ok((config::load(&sources)?, sources))
+    }
+
+    /// Where the settings come from, for this process.
+    fn sources(&self) -> Sources {
+        let named = self.config.clone().or_else(|| std::env::var_os(FILE_VARIABLE).map(PathBuf::from));
+        let usual = || Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists());
+        Sources { file: named.or_else(usual), environment: std::env::vars_os().collect(), set: self.set.clone() }
+    }
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check the settings and what they name: folders, broker, topics, transaction timeout
+    Validate(validate::Validate),
+    /// Look at the checkpoints of the job
+    Checkpoint(checkpoint::Checkpoint),
+}
+
+fn after_help() -> String {
+    let mut help = String::from("Exit codes:\n");
+    for (code, meaning) in Code::ALL {
+        help.push_str(&format!("  {}  {meaning}\n", code as u8));
+    }
+    help.push_str("\nEvery setting is also an environment variable: SLUICEGATE__CHECKPOINT__INTERVAL=500ms");
+    help
+}

@@ -1,0 +1,161 @@
+//! `sluicegate checkpoint`
+
+use super::{Code, Given, Stop, screen};
+use crate::{
+    checkpoint::{Executor, Manifest, Storage},
+    config::Settings,
+    protocol::{CheckpointId, Failure, FailureKind, ManifestHash, ManifestRef},
+};
+use serde::Serialize;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Look at the checkpoints of the job.
+#[derive(Debug, clap::Args)]
+#[command(arg_required_else_help = true)]
+pub struct Checkpoint {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// List the checkpoints in the storage, the newest last
+    List(List),
+}
+
+/// List the checkpoints in the storage, the newest last.
+///
+/// "committed" says whether the checkpoint is marked as committed. Kafka decides that, the mark follows shortly after; the newest
+/// one may be committed without it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  sluicegate checkpoint list --set checkpoint.storage=/var/lib/sluicegate/checkpoints")]
+struct List {
+    /// As JSON, with offsets, files and hashes
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    given: Given,
+}
+
+/// A checkpoint in the storage, as `--json` shows it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Listed {
+    checkpoint: u64,
+    committed: bool,
+    #[serde(flatten)]
+    content: Content,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase", untagged)]
+enum Content {
+    #[serde(rename_all = "camelCase")]
+    Whole {
+        hash: String,
+        created_at: String,
+        reason: String,
+        parallelism: u32,
+        total_bytes: u64,
+        new_bytes: u64,
+        files: usize,
+        offsets: BTreeMap<String, i64>,
+        watermarks: BTreeMap<String, Option<i64>>,
+    },
+    Damaged {
+        error: String,
+    },
+}
+
+impl Checkpoint {
+    pub(super) fn run(&self) -> Result<Code, Stop> {
+        match &self.command {
+            Command::List(list) => list.run(),
+        }
+    }
+}
+
+impl List {
+    fn run(&self) -> Result<Code, Stop> {
+        let (settings, _) = self.given.load()?;
+        // Nothing is recovered here, so nothing can refuse to be.
+        let failed = |failure: Failure| match failure.kind {
+            FailureKind::Refused => Failure::fatal(failure.message),
+            _ => failure,
+        };
+        let storage = open(&settings).map_err(failed)?;
+        let marked: BTreeMap<CheckpointId, ManifestHash> =
+            storage.markers().map_err(failed)?.into_iter().map(|ManifestRef { checkpoint, hash }| (checkpoint, hash)).collect();
+        let mut listed = Vec::new();
+        for checkpoint in storage.list_manifests().map_err(failed)? {
+            listed.push(match storage.read_manifest(checkpoint) {
+                Ok((manifest, found)) => Listed {
+                    checkpoint: checkpoint.0,
+                    committed: marked.get(&checkpoint) == Some(&found.hash),
+                    content: content(&manifest, found),
+                },
+                // A running job deletes what it no longer needs: gone since it was listed is no error.
+                Err(_) if !storage.list_manifests().map_err(failed)?.contains(&checkpoint) => continue,
+                Err(failure) => Listed {
+                    checkpoint: checkpoint.0,
+                    committed: marked.contains_key(&checkpoint),
+                    content: Content::Damaged { error: failure.message },
+                },
+            });
+        }
+        if self.json {
+            screen::json(&listed)?;
+        } else {
+            screen::line(&table(&listed).to_string())?;
+        }
+        let whole = listed.iter().all(|one| matches!(one.content, Content::Whole { .. }));
+        Ok(if whole { Code::Done } else { Code::Failed })
+    }
+}
+
+/// The job's storage, for reading.
+pub(super) fn open(settings: &Settings) -> Result<Storage, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::fatal(format!("no runtime for the checkpoint storage: {error}")))?;
+    Storage::inspect(&settings.checkpoint.storage, &settings.job.name, Executor::Own(Arc::new(runtime)))
+}
+
+fn content(manifest: &Manifest, found: ManifestRef) -> Content {
+    Content::Whole {
+        hash: found.hash.to_string(),
+        created_at: manifest.created_at.clone(),
+        reason: manifest.reason.to_string(),
+        parallelism: manifest.parallelism,
+        total_bytes: manifest.total_bytes,
+        new_bytes: manifest.new_bytes,
+        files: manifest.files.len(),
+        offsets: manifest.positions().iter().map(|(partition, offset)| (partition.to_string(), *offset)).collect(),
+        watermarks: manifest.operators.iter().map(|operator| (operator.name.clone(), operator.watermark)).collect(),
+    }
+}
+
+fn table(listed: &[Listed]) -> comfy_table::Table {
+    let mut table =
+        screen::table(&["checkpoint", "committed", "created", "reason", "state", "uploaded", "files", "read", "hash"]);
+    screen::right(&mut table, &[0, 4, 5, 6, 7]);
+    for Listed { checkpoint, committed, content } in listed {
+        let committed = if *committed { "yes" } else { "no" };
+        let mut row = vec![checkpoint.to_string(), committed.to_owned()];
+        match content {
+            Content::Damaged { error } => row.push(error.clone()),
+            Content::Whole { hash, created_at, reason, total_bytes, new_bytes, files, offsets, .. } => row.extend([
+                created_at.clone(),
+                reason.clone(),
+                indicatif::HumanBytes(*total_bytes).to_string(),
+                indicatif::HumanBytes(*new_bytes).to_string(),
+                files.to_string(),
+                indicatif::HumanCount(offsets.values().map(|offset| offset.unsigned_abs()).sum()).to_string(),
+                hash.chars().take(16).collect(),
+            ]),
+        }
+        table.add_row(row);
+    }
+    table
+}

@@ -1,0 +1,68 @@
+use super::*;
+use clap::CommandFactory;
+
+/// Every command without subcommands, with its whole name.
+fn commands(of: &clap::Command, prefix: &str, found: &mut Vec<(String, clap::Command)>) {
+    for command in of.get_subcommands() {
+        let name = format!("{prefix} {}", command.get_name());
+        if command.has_subcommands() {
+            commands(command, &name, found);
+        } else {
+            found.push((name, command.clone()));
+        }
+    }
+}
+
+fn all_commands() -> Vec<(String, clap::Command)> {
+    let mut found = Vec::new();
+    commands(&Arguments::command(), "sluicegate", &mut found);
+    found
+}
+
+#[test]
+fn the_definition_of_the_command_line_is_sound() {
+    Arguments::command().debug_assert();
+}
+
+#[test]
+fn every_command_shows_an_example_that_is_a_command() {
+    for (name, mut command) in all_commands() {
+        let help = command.render_long_help().to_string();
+        let Some((_, example)) = help.split_once("Example:\n") else { panic!("{name} --help has no example:\n{help}") };
+        let example = example.lines().next().unwrap().trim();
+        assert!(example.starts_with(&name), "{name}: {example}");
+        if let Err(error) = Arguments::try_parse_from(example.split_whitespace()) {
+            panic!("the example of {name} is refused: {error}");
+        }
+    }
+}
+
+#[test]
+fn the_documentation_has_every_command_with_every_option() {
+    let documentation = include_str!("../../docs/commands.md");
+    for (name, command) in all_commands() {
+        let heading = format!("\n## `{name}`\n");
+        let Some((_, section)) = documentation.split_once(&heading) else { panic!("docs/commands.md lacks {heading}") };
+        let section = section.split("\n## ").next().unwrap();
+        for argument in command.get_arguments().filter_map(clap::Arg::get_long) {
+            if !["help", "version", "config", "set"].contains(&argument) {
+                assert!(section.contains(&format!("`--{argument}")), "{name}: --{argument} is not in its section");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_command_takes_settings_many_times() {
+    for (name, command) in all_commands() {
+        let given: Vec<_> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
+        assert!(given.contains(&"config") && given.contains(&"set"), "{name}: {given:?}");
+    }
+    let given = ["sluicegate", "validate", "--set", "job.name=a", "--offline", "--set", "job.name=b", "--config", "x.toml"];
+    let Command::Validate(validate) = Arguments::try_parse_from(given).unwrap().command else { panic!("not validate") };
+    let Given { config, set } = validate.given;
+    assert_eq!(
+        (config.as_deref(), set.as_slice()),
+        (Some("x.toml".as_ref()), ["job.name=a".to_owned(), "job.name=b".to_owned()].as_slice())
+    );
+}

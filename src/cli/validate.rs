@@ -1,0 +1,71 @@
+//! `sluicegate validate`
+
+use super::{Code, Given, Stop, checkpoint, screen};
+use crate::{config::Settings, protocol::Failure};
+use std::path::Path;
+
+/// Check the settings and what they name.
+///
+/// All problems of the settings are told at once, each with its file and line (or variable), its value and what is allowed. Then
+/// the folders, the broker, the topics and the transaction timeout are looked at, unless --offline is given. Nothing is changed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  sluicegate validate --config config/orders.toml --set kafka.bootstrap_servers=kafka:9092")]
+pub struct Validate {
+    /// Check the settings only
+    #[arg(long)]
+    offline: bool,
+    #[command(flatten)]
+    pub(super) given: Given,
+}
+
+/// What was looked at, and what was found.
+struct Check {
+    what: &'static str,
+    found: Result<String, Failure>,
+}
+
+impl Validate {
+    pub(super) fn run(&self) -> Result<Code, Stop> {
+        let (settings, sources) = self.given.load()?;
+        let file = sources.file.as_ref().map_or_else(|| "no file, defaults".to_owned(), |file| file.display().to_string());
+        let mut checks = vec![Check { what: "settings", found: Ok(file) }];
+        if !self.offline {
+            checks.push(Check { what: "state.dir", found: writable(&settings.state.dir) });
+            checks.push(Check { what: "checkpoint.storage", found: storage(&settings) });
+        }
+        for Check { what, found } in &checks {
+            let (word, text) = match found {
+                Ok(text) => ("ok", text.clone()),
+                Err(failure) => ("FAILED", failure.to_string()),
+            };
+            screen::line(&format!("{what:<25} {word:<7} {text}"))?;
+        }
+        Ok(if checks.iter().all(|check| check.found.is_ok()) { Code::Done } else { Code::Failed })
+    }
+}
+
+/// Whether files can be written there, or where the folder would be made.
+fn writable(folder: &Path) -> Result<String, Failure> {
+    let shown = folder.display();
+    let Some(existing) = folder.ancestors().find(|ancestor| ancestor.exists()) else {
+        return Err(Failure::fatal(format!("{shown}: nothing of this path exists")));
+    };
+    tempfile::tempfile_in(existing)
+        .map_err(|error| Failure::fatal(format!("{} is not writable: {error}", existing.display())))?;
+    Ok(if existing == folder { shown.to_string() } else { format!("{shown}, will be made") })
+}
+
+fn storage(settings: &Settings) -> Result<String, Failure> {
+    let location = &settings.checkpoint.storage;
+    if let Some(folder) = location.as_folder() {
+        let written = writable(folder)?;
+        if !folder.join(settings.job.name.as_str()).exists() {
+            return Ok(format!("{written}; no checkpoint of job {} yet", settings.job.name));
+        }
+    }
+    let newest = checkpoint::open(settings)?.list_manifests()?.pop();
+    Ok(match newest {
+        Some(newest) => format!("{location}; newest checkpoint of job {} is {newest}", settings.job.name),
+        None => format!("{location}; no checkpoint of job {} yet", settings.job.name),
+    })
+}
