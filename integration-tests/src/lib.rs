@@ -1,1 +1,28 @@
-//! Real brokers and real faults for the demo, the benchmarks and the tests of sluicegate.
+//! Real brokers, real kills: what the demo, the benchmarks, the chaos campaign and the tests of sluicegate share.
+//!
+//! ```text
+//! Broker (given | Docker | JVM)   Job = one configuration, its folders, its topics
+//!      ▲                                │ run, start
+//!      │ records, offsets               ▼
+//! topics ◄─────────────────────── Service = one running `sluicegate`, that can be killed, paused, asked
+//! ```
+//!
+//! Everything that is started here ends with the process that started it, however that ends: see [`leftovers`].
+#![deny(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod broker;
+pub mod cache;
+pub mod deadline;
+pub mod leftovers;
+pub mod ports;
+pub mod process;
+pub mod topics;
+
+pub use anyhow::{Context, Error, Result, anyhow, bail, ensure};
+
+/// A number that nobody else has: for names and ports, never for anything that a seed must repeat.
+fn arbitrary() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
+}

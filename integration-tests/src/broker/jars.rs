@@ -1,0 +1,217 @@
+//! Apache Kafka from its Maven Central jars, once per machine: `sluicegate/kafka/<version>` in the cache folder.
+//!
+//! Beside the jars lies what saves two of three seconds at each start: the metadata of a formatted, empty log folder, and an
+//! archive of the classes that a broker loads.
+
+use super::{VERSION, properties};
+use crate::{Context, Result, cache, deadline::wait_until, ensure, leftovers::Folder, ports, process, process::Process};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs::{self, File},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+/// The identity of every cluster that is started here.
+pub(super) const CLUSTER_ID: &str = "5L6g3nShT-eMCtK--X86sw";
+/// 43 MB, from a mirror that may be slow.
+const DOWNLOAD: Duration = Duration::from_secs(600);
+/// Written last: without it the folder is made anew.
+const COMPLETE: &str = "complete";
+
+/// The prepared folder.
+#[derive(Debug, Clone)]
+pub(super) struct Jars {
+    folder: PathBuf,
+}
+
+impl Jars {
+    /// The prepared folder; downloads and prepares it if it is not there. Several processes may ask at once.
+    pub(super) fn get() -> Result<Self> {
+        let base = cache::folder()?.join("kafka");
+        let jars = Self { folder: base.join(VERSION) };
+        if !jars.folder.join(COMPLETE).exists() {
+            fs::create_dir_all(&base)?;
+            let lock = File::create(base.join("lock"))?;
+            lock.lock().context("waiting for another process that prepares Kafka")?;
+            if !jars.folder.join(COMPLETE).exists() {
+                jars.prepare().with_context(|| format!("preparing Kafka {VERSION} in {}", jars.folder.display()))?;
+            }
+        }
+        Ok(jars)
+    }
+
+    /// `java`, with class path and logging, without a main class.
+    pub(super) fn java(&self) -> Command {
+        let mut command = Command::new("java");
+        command.arg("-cp").arg(self.class_path());
+        command.arg(join("-Dlog4j2.configurationFile=", &self.logging()));
+        command
+    }
+
+    /// The flag that lets the JVM map the archived classes. With `auto` an archive that does not fit is passed over.
+    pub(super) fn archive_flags(&self) -> [OsString; 2] {
+        [join("-XX:SharedArchiveFile=", &self.archive()), "-Xshare:auto".into()]
+    }
+
+    /// Writes what `kafka-storage format` writes, for broker `id`, into the empty folder `data`.
+    pub(super) fn format(&self, data: &Path, id: u16) -> Result<()> {
+        fs::create_dir_all(data)?;
+        fs::copy(self.formatted().join("bootstrap.checkpoint"), data.join("bootstrap.checkpoint"))?;
+        let meta = fs::read_to_string(self.formatted().join("meta.properties"))?;
+        let mine: String = meta
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(|line| match line.split_once('=') {
+                Some(("node.id", _)) => format!("node.id={id}\n"),
+                // 22 characters of URL-safe base64; any that no other broker has.
+                Some(("directory.id", old)) => format!("directory.id={id:04}{}\n", old.get(4..).unwrap_or(old)),
+                _ => format!("{line}\n"),
+            })
+            .collect();
+        fs::write(data.join("meta.properties"), mine)?;
+        Ok(())
+    }
+
+    fn prepare(&self) -> Result<()> {
+        if self.folder.exists() {
+            fs::remove_dir_all(&self.folder)?;
+        }
+        fs::create_dir_all(&self.folder)?;
+        fs::write(self.logging(), LOGGING)?;
+        self.download()?;
+        self.archive_and_format()?;
+        fs::write(self.folder.join(COMPLETE), "")?;
+        Ok(())
+    }
+
+    fn download(&self) -> Result<()> {
+        fs::write(self.folder.join("pom.xml"), pom())?;
+        let mut maven = Command::new("mvn");
+        maven.args(["-B", "-q", "dependency:copy-dependencies", "-DincludeScope=runtime"]).current_dir(&self.folder);
+        maven.arg(join("-DoutputDirectory=", &self.libraries()));
+        process::output(&mut maven, DOWNLOAD).context("downloading its jars with Maven; `make setup` installs Maven and Java")?;
+        ensure!(fs::read_dir(self.libraries())?.count() > 20, "Maven left no jars in {}", self.libraries().display());
+        Ok(())
+    }
+
+    /// Formats a folder with Kafka's own tool, runs a broker on it, and lets the JVM write down the classes that it loaded.
+    fn archive_and_format(&self) -> Result<()> {
+        let work = Folder::new("prepare")?;
+        let data = work.path().join("data");
+        let (client, controller) = (ports::free()?, ports::free()?);
+        let mut settings = properties::common(&super::Options::default());
+        settings.extend(local(1, client, &BTreeMap::from([(1, controller)]), &data));
+        let file = work.path().join("server.properties");
+        fs::write(&file, properties::file(&settings))?;
+        let mut format = self.java();
+        format.args(["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"]).arg(&file);
+        process::output(&mut format, Duration::from_secs(120)).context("formatting a log folder")?;
+        fs::create_dir_all(self.formatted())?;
+        for name in ["bootstrap.checkpoint", "meta.properties"] {
+            fs::copy(data.join(name), self.formatted().join(name))?;
+        }
+        let mut command = self.java();
+        command.arg(join("-XX:ArchiveClassesAtExit=", &self.archive())).arg("-XX:TieredStopAtLevel=1");
+        command.arg("kafka.Kafka").arg(&file);
+        let log = work.path().join("log");
+        let mut broker = Process::spawn("the first Kafka broker", &mut command, &log)?;
+        let started = wait_until("the first start of a broker", Duration::from_secs(120), || {
+            Ok(fs::read_to_string(&log)?.contains("Kafka Server started") || broker.try_exit()?.is_some())
+        });
+        ensure!(started.is_ok() && broker.try_exit()?.is_none(), broker.last_lines(30));
+        broker.terminate(Duration::from_secs(120))?;
+        // The JVM writes the archive read-only, which would be in the way of `rm` without -f.
+        if self.archive().exists() {
+            fs::set_permissions(self.archive(), fs::Permissions::from_mode(0o644))?;
+        }
+        Ok(())
+    }
+
+    fn libraries(&self) -> PathBuf {
+        self.folder.join("lib")
+    }
+
+    fn formatted(&self) -> PathBuf {
+        self.folder.join("formatted")
+    }
+
+    fn archive(&self) -> PathBuf {
+        self.folder.join("classes.jsa")
+    }
+
+    fn logging(&self) -> PathBuf {
+        self.folder.join("log4j2.yaml")
+    }
+
+    fn class_path(&self) -> OsString {
+        self.libraries().join("*").into_os_string()
+    }
+}
+
+/// Listeners, quorum and log folder of broker `id` on this machine; `controllers` has the port of each.
+pub(super) fn local(id: u16, client: u16, controllers: &BTreeMap<u16, u16>, data: &Path) -> BTreeMap<String, String> {
+    let controller = controllers.get(&id).copied().unwrap_or_default();
+    let voters = controllers.iter().map(|(id, port)| format!("{id}@127.0.0.1:{port}")).collect::<Vec<_>>().join(",");
+    let settings = [
+        ("node.id", id.to_string()),
+        ("controller.quorum.voters", voters),
+        ("listeners", format!("PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}")),
+        ("advertised.listeners", format!("PLAINTEXT://127.0.0.1:{client}")),
+        ("inter.broker.listener.name", "PLAINTEXT".to_owned()),
+        ("listener.security.protocol.map", "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT".to_owned()),
+        ("log.dirs", data.display().to_string()),
+    ];
+    settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn join(flag: &str, path: &Path) -> OsString {
+    let mut joined = OsString::from(flag);
+    joined.push(path);
+    joined
+}
+
+fn pom() -> String {
+    let dependency = |(group, artifact, version)| {
+        format!(
+            "    <dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{version}</version></dependency>\n"
+        )
+    };
+    let dependencies: String = [
+        ("org.apache.kafka", "kafka_2.13", VERSION),
+        ("org.apache.logging.log4j", "log4j-slf4j-impl", "2.25.1"),
+        ("org.apache.logging.log4j", "log4j-core", "2.25.1"),
+    ]
+    .map(dependency)
+    .concat();
+    format!(
+        "<project xmlns=\"http://maven.apache.org/POM/4.0.0\">\n  <modelVersion>4.0.0</modelVersion>\n  <groupId>sluicegate</groupId>\n  \
+         <artifactId>kafka</artifactId>\n  <version>1</version>\n  <dependencies>\n{dependencies}  </dependencies>\n</project>\n"
+    )
+}
+
+const LOGGING: &str = r#"Configuration:
+  Appenders:
+    Console:
+      name: STDOUT
+      PatternLayout:
+        pattern: "[%d] %p %m (%c)%n"
+  Loggers:
+    Root:
+      level: INFO
+      AppenderRef:
+        - ref: STDOUT
+"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pom_names_the_version_of_kafka() {
+        assert!(pom().contains("<artifactId>kafka_2.13</artifactId><version>4.1.1</version>"), "{}", pom());
+    }
+}
