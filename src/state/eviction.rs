@@ -1,0 +1,95 @@
+//! Keeping tables within the memory that they share.
+//!
+//! An entry may leave memory once RocksDB *has* it, which is later than when it was encoded: the writer counts, per table, the
+//! chunks that are in RocksDB, and an entry knows the chunk in which it was encoded. Which of those goes is decided by a clock:
+//! a hand goes round, spares what was used since it came by, and evicts the rest.
+
+use super::{AnyTable, StateKey, StateValue, Table};
+use crate::protocol::Failure;
+use std::time::Duration;
+
+/// Entries that the hand looks at in one call: bounds the time of a call to well under a millisecond.
+const LOOKS: usize = 8192;
+/// Entries that are spilled in one call.
+const SPILL: usize = 4096;
+/// How long a waiting table sleeps before it looks again by itself; the writer wakes it earlier.
+const WAIT: Duration = Duration::from_millis(10);
+
+impl<K: StateKey, V: StateValue> Table<K, V> {
+    pub(super) fn keep_to_budget(&mut self) -> Result<(), Failure> {
+        self.port.pump()?;
+        self.free_removed()?;
+        self.publish();
+        self.evict()?;
+        if self.share.should_spill() {
+            self.spill(SPILL)?;
+            self.publish();
+        }
+        while self.share.must_wait() {
+            self.encode_slice(usize::MAX)?;
+            self.spill(usize::MAX)?;
+            self.port.wait(WAIT)?;
+            self.free_removed()?;
+            self.evict()?;
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self) {
+        let (used, dirty) = (self.bytes(), self.dirty_bytes());
+        self.share.publish(used, dirty);
+    }
+
+    /// Frees removed keys whose removal is in RocksDB.
+    fn free_removed(&mut self) -> Result<(), Failure> {
+        let applied = self.port.applied();
+        while let Some(&number) = self.removed.front() {
+            // The number may belong to another entry by now, or the key was written again: then there is nothing to free.
+            let gone =
+                self.slots.is_live(number) && self.slots.get(number).is_some_and(|slot| slot.value.is_none() && !slot.is_dirty());
+            if gone {
+                if self.slots.slot(number)?.stamp > applied {
+                    return Ok(());
+                }
+                self.slots.remove(number)?;
+            }
+            self.removed.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Evicts what is over the budget, as far as entries can go.
+    fn evict(&mut self) -> Result<(), Failure> {
+        let excess = self.share.excess();
+        let applied = self.port.applied();
+        if excess == 0 || self.nothing_evictable_at == Some(applied) {
+            return Ok(());
+        }
+        let (mut freed, mut spared) = (0, 0);
+        let numbers = self.slots.numbers();
+        for _ in 0..LOOKS.min(numbers as usize * 2) {
+            if freed >= excess {
+                break;
+            }
+            self.hand = if self.hand + 1 < numbers { self.hand + 1 } else { 0 };
+            if !self.slots.is_live(self.hand) {
+                continue;
+            }
+            let slot = self.slots.slot_mut(self.hand)?;
+            if slot.is_dirty() || slot.stamp > applied {
+                continue;
+            }
+            if slot.take_touched() {
+                spared += 1;
+                continue;
+            }
+            freed += self.slots.bytes_of(self.hand);
+            if self.slots.remove(self.hand)?.is_some() {
+                self.complete = false;
+            }
+        }
+        self.nothing_evictable_at = (freed == 0 && spared == 0).then_some(applied);
+        self.publish();
+        Ok(())
+    }
+}
