@@ -1,0 +1,47 @@
+# `make` alone lists what there is. Nothing here is needed to use cargo directly, save CARGO_TARGET_DIR: RocksDB and librdkafka take
+# about 20 minutes of two cores to compile, so all clones of a user share one folder for what is compiled.
+
+CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/sluicegate
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+# A cargo that setup has just installed is not in PATH yet.
+export PATH := $(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
+export EVENTS KILLS SEED KAFKA BROKER
+
+RELEASE := $(CARGO_TARGET_DIR)/release
+# One profile for everything, see Cargo.toml.
+CARGO := cargo
+BUILD := $(CARGO) build --release --locked
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test bench lint clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install what is missing, or say how
+	@tools/setup
+
+build: setup ## Build the program: bin/sluicegate
+	@$(BUILD) --package sluicegate
+	@mkdir -p bin
+	@install -m 755 $(RELEASE)/sluicegate bin/sluicegate.new && mv bin/sluicegate.new bin/sluicegate
+
+demo: build ## Orders on a real Kafka with kill -9 on the way, then the audit (EVENTS=300000 KILLS=3 SEED=... KAFKA=host:port)
+	@$(BUILD) --quiet --package integration-tests --bin demo
+	@SLUICEGATE_BIN=$(CURDIR)/bin/sluicegate $(RELEASE)/demo
+
+test: setup lint ## All tests: unit, property, and on a real Kafka
+	$(CARGO) test --release --locked --workspace --features sluicegate/fault-injection
+
+bench: build ## Measure throughput, memory, checkpoints and recovery into docs/performance.md (EVENTS=2000000)
+	@$(BUILD) --quiet --package integration-tests --bin bench
+	@SLUICEGATE_BIN=$(CURDIR)/bin/sluicegate $(RELEASE)/bench --write docs/performance.md
+
+lint: setup ## Formatting, clippy without warnings, and cargo-deny where it is installed
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --locked --workspace --all-targets --features sluicegate/fault-injection -- -D warnings
+	@if command -v cargo-deny >/dev/null 2>&1; then $(CARGO) deny --offline check licenses bans sources; fi
+
+clean: ## Remove bin/ and this package's compiled code; dependencies and downloads stay in the cache
+	@$(CARGO) clean --release --package sluicegate --package integration-tests
+	@rm -rf bin
