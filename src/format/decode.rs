@@ -212,6 +212,8 @@ mod tests {
             ("\"items\"", "\"item\"", "missing_field"),
             ("\"O-1\"", "null", "wrong_type"),
             ("\"O-1\"", "1", "wrong_type"),
+            ("\"O-1\"", "1e999", "wrong_type"),
+            ("[{\"productId\"", "[1e999,{\"productId\"", "wrong_type"),
             ("99.98", "\"99.98\"", "wrong_type"),
             (":2,\"category\"", ":2.0,\"category\"", "wrong_type"),
             (":2,\"category\"", ":2e0,\"category\"", "wrong_type"),
@@ -245,6 +247,7 @@ mod tests {
         }
         assert_eq!(class_of("[]"), Err("wrong_type"));
         assert_eq!(class_of("[1,2"), Err("malformed_json"));
+        assert_eq!(class_of("1e999"), Err("wrong_type"));
         assert_eq!(class_of(""), Err("empty"));
         assert_eq!(class_of("{}"), Err("missing_field"));
         assert_eq!(class_of(&format!("{GOOD}x")), Err("malformed_json"));

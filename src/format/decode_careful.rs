@@ -5,7 +5,7 @@ use super::{DecodeError, DecodeRules, ErrorClass, EventType, Item, OrderEvent};
 use compact_str::CompactString;
 use rust_decimal::Decimal;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::{error::Category, value::RawValue};
+use serde_json::value::RawValue;
 use smallvec::SmallVec;
 use std::{borrow::Cow, fmt};
 
@@ -136,13 +136,14 @@ fn read_fields<'a, const N: usize>(
         }
     }
 
+    // By the first byte, not by serde_json's error: it calls 1e999 a syntax error as soon as it wants its value.
+    if !text.trim_start().starts_with('{') {
+        found.note(ErrorClass::WrongType, || format!("{place} is {}; wanted is an object", shown(text)));
+        return None;
+    }
     let mut reader = serde_json::Deserializer::from_str(text);
     match reader.deserialize_map(Object(names)) {
         Ok(fields) => Some(fields),
-        Err(error) if error.classify() == Category::Data => {
-            found.note(ErrorClass::WrongType, || format!("{place} is {}; wanted is an object", shown(text)));
-            None
-        }
         Err(error) => {
             found.note(ErrorClass::MalformedJson, || format!("{place}: {error}"));
             None
@@ -190,12 +191,12 @@ impl Field<'_, '_> {
     }
 
     fn string(&self, found: &mut Findings) -> Option<Cow<'_, str>> {
+        if !self.text.starts_with('"') {
+            self.note(found, ErrorClass::WrongType, "wanted is a string");
+            return None;
+        }
         match serde_json::from_str::<Name<'_>>(self.text) {
             Ok(Name(text)) => Some(text),
-            Err(error) if error.classify() == Category::Data => {
-                self.note(found, ErrorClass::WrongType, "wanted is a string");
-                None
-            }
             Err(error) => {
                 found.note(ErrorClass::MalformedJson, || format!("{}{}: {error}", self.prefix, self.name));
                 None

@@ -1,0 +1,249 @@
+//! Reads all topics once and turns their records into facts.
+
+use super::facts::{Arrival, BadFact, Digest, Facts, OrderFact, Place, ProductFact, UserFact, put_user};
+use super::kind::EventKind;
+use super::report::{DifferenceKind, Report};
+use super::{Committed, JobRules, Progress, Record, Step, Topic, Topics, outputs, rules};
+use crate::protocol::Failure;
+use compact_str::CompactString;
+use std::collections::{HashMap, HashSet};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Records between two calls of the progress.
+const PROGRESS_EVERY: u64 = 10_000;
+
+pub(super) fn all(
+    topics: &mut dyn Topics,
+    committed: &Committed,
+    rules: &JobRules,
+    facts: &mut Facts,
+    report: &mut Report,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(), Failure> {
+    let mut reader = Reader { committed, rules, facts, report, latest: HashMap::new(), batches: HashSet::new() };
+    let input: u64 = committed.input.values().map(|range| u64::try_from(range.end - range.start).unwrap_or(0)).sum();
+    for topic in [Topic::Orders].into_iter().chain(Topic::OUTPUTS) {
+        let (ranges, total) = if topic == Topic::Orders { (Some(&committed.input), Some(input)) } else { (None, None) };
+        let mut done = 0;
+        progress(Progress { step: Step::Reading(topic), done, total });
+        topics
+            .scan(topic, ranges, &mut |record| {
+                done += 1;
+                if done % PROGRESS_EVERY == 0 {
+                    progress(Progress { step: Step::Reading(topic), done, total });
+                }
+                reader.record(topic, record)
+            })
+            .map_err(|failure| failure.context(format!("reading {} for the audit", topic.as_str())))?;
+    }
+    for (index, event) in committed.waiting.iter().enumerate() {
+        reader.batched(None, event, &format!("waiting event {index}"))?;
+    }
+    Ok(())
+}
+
+struct Reader<'a> {
+    committed: &'a Committed,
+    rules: &'a JobRules,
+    facts: &'a mut Facts,
+    report: &'a mut Report,
+    /// Latest event time of each input partition.
+    latest: HashMap<i32, i64>,
+    /// Hashes of the batch ids: one in a hundred events, 8 bytes each.
+    batches: HashSet<u64>,
+}
+
+impl Reader<'_> {
+    fn record(&mut self, topic: Topic, record: &Record<'_>) -> Result<(), Failure> {
+        let place = Place { partition: record.partition, offset: record.offset };
+        let value = record.value.unwrap_or_default();
+        if topic == Topic::Orders {
+            return self.order(place, record);
+        }
+        if topic != Topic::OrderBatches {
+            self.report.output(topic).found += 1;
+        }
+        let read = match topic {
+            Topic::Orders => Ok(()),
+            Topic::OrderStatus => self.status(place, record.key, value)?,
+            Topic::PurchaseStats => self.stats(place, record.key, value)?,
+            Topic::LateOrders => self.late(place, record)?,
+            Topic::InventoryLevels => self.level(place, record.key, value)?,
+            Topic::LowStockAlerts => self.alert(place, record.key, value)?,
+            Topic::OrderBatches => self.batch(place, value)?,
+            Topic::DeadLetters => self.letter(place, record)?,
+        };
+        if let Err(why) = read {
+            self.wrong(topic, place, &why, value);
+        }
+        Ok(())
+    }
+
+    fn wrong(&mut self, topic: Topic, place: Place, why: &str, value: &[u8]) {
+        let text: String = String::from_utf8_lossy(value).chars().take(120).collect();
+        let difference =
+            || (format!("{} {place}", topic.as_str()), "a record as documented".to_owned(), format!("{why}: {text}"));
+        self.report.output(topic).note(DifferenceKind::Wrong, difference);
+    }
+
+    /// A wrong key is told, and the record counts all the same.
+    fn check_key(&mut self, topic: Topic, place: Place, key: Option<&[u8]>, wanted: &str) {
+        if key != Some(wanted.as_bytes()) {
+            let found = key.map_or("no key".to_owned(), |key| format!("key {}", String::from_utf8_lossy(key)));
+            let difference = || (format!("{} {place}", topic.as_str()), format!("key {wanted}"), found);
+            self.report.output(topic).note(DifferenceKind::Wrong, difference);
+        }
+    }
+
+    fn order(&mut self, place: Place, record: &Record<'_>) -> Result<(), Failure> {
+        let inside = self.committed.input.get(&place.partition).is_some_and(|range| range.contains(&place.offset));
+        if !inside {
+            return Ok(());
+        }
+        self.report.records_in += 1;
+        let value = record.value.unwrap_or_default();
+        match rules::judge(record.value, self.rules) {
+            Err(class) => {
+                self.report.dead += 1;
+                self.facts.bad(place, BadFact::Bad(class.into(), Digest::of(value)))
+            }
+            Ok(event) => {
+                let latest = self.latest.entry(place.partition).or_insert(event.time);
+                *latest = event.time.max(*latest);
+                let order = event.order.clone();
+                let json = Digest::of(value.trim_ascii());
+                let arrival = Arrival { place, event, bytes: Digest::of(value), json, latest: *latest };
+                self.facts.order(&order, OrderFact::Event(arrival))
+            }
+        }
+    }
+
+    fn status(&mut self, place: Place, key: Option<&[u8]>, value: &[u8]) -> Result<Result<(), String>, Failure> {
+        let (order, status) = match outputs::status(value) {
+            Ok(read) => read,
+            Err(why) => return Ok(Err(why)),
+        };
+        self.check_key(Topic::OrderStatus, place, key, &order);
+        self.facts.order(&order, OrderFact::Status(place, status)).map(Ok)
+    }
+
+    fn stats(&mut self, place: Place, key: Option<&[u8]>, value: &[u8]) -> Result<Result<(), String>, Failure> {
+        let (user, stats) = match outputs::stats(value) {
+            Ok(read) => read,
+            Err(why) => return Ok(Err(why)),
+        };
+        self.check_key(Topic::PurchaseStats, place, key, &user);
+        put_user(&mut self.facts.users, &user, UserFact::Stats(place, stats)).map(Ok)
+    }
+
+    fn late(&mut self, place: Place, record: &Record<'_>) -> Result<Result<(), String>, Failure> {
+        let value = record.value.unwrap_or_default();
+        let order = match outputs::identity(value) {
+            Ok((order, _)) => order,
+            Err(why) => return Ok(Err(why)),
+        };
+        let Some(watermark) = header(record, "late.watermark").and_then(|text| text.parse::<i64>().ok()) else {
+            return Ok(Err("no header late.watermark with a whole number".to_owned()));
+        };
+        self.check_key(Topic::LateOrders, place, record.key, &order);
+        self.facts.order(&order, OrderFact::Late(place, Digest::of(value), watermark)).map(Ok)
+    }
+
+    fn level(&mut self, place: Place, key: Option<&[u8]>, value: &[u8]) -> Result<Result<(), String>, Failure> {
+        let level = match outputs::level(value) {
+            Ok(read) => read,
+            Err(why) => return Ok(Err(why)),
+        };
+        let product = level.change.product.clone();
+        self.check_key(Topic::InventoryLevels, place, key, &product);
+        let (change, stock, time) = (level.change.change, level.stock, level.change.time);
+        let fact = ProductFact::Level { place, order: level.order.clone(), change, stock, time };
+        self.facts.product(&product, fact)?;
+        self.facts.order(&level.order, OrderFact::Level(place, level.change)).map(Ok)
+    }
+
+    fn alert(&mut self, place: Place, key: Option<&[u8]>, value: &[u8]) -> Result<Result<(), String>, Failure> {
+        let alert = match outputs::alert(value) {
+            Ok(read) => read,
+            Err(why) => return Ok(Err(why)),
+        };
+        self.check_key(Topic::LowStockAlerts, place, key, &alert.product);
+        let fact = ProductFact::Alert { place, stock: alert.stock, threshold: alert.threshold, time: alert.time };
+        self.facts.product(&alert.product, fact).map(Ok)
+    }
+
+    fn batch(&mut self, place: Place, value: &[u8]) -> Result<Result<(), String>, Failure> {
+        let batch = match outputs::batch(value) {
+            Ok(read) => read,
+            Err(why) => return Ok(Err(why)),
+        };
+        self.report.batches += 1;
+        let events = batch.orders.len() as u64;
+        let id = batch.id.clone();
+        let mut note = |expected: String, found: String| {
+            let difference = || (format!("batch {id} at {place}"), expected, found);
+            self.report.output(Topic::OrderBatches).note(DifferenceKind::Wrong, difference);
+        };
+        if u64::try_from(batch.size) != Ok(events) {
+            note(format!("size {events}, the number of its orders"), format!("size {}", batch.size));
+        }
+        let right = events == self.rules.batch_size || (self.committed.drained && 0 < events && events < self.rules.batch_size);
+        if !right {
+            note(format!("{} events", self.rules.batch_size), format!("{events} events"));
+        }
+        if !self.batches.insert(xxh3_64(batch.id.as_bytes())) {
+            note("a batch id that was not used before".to_owned(), "the id of an earlier batch".to_owned());
+        }
+        for (index, event) in batch.orders.iter().enumerate() {
+            self.batched(Some(place), event.as_bytes(), &format!("event {index} of batch {} at {place}", batch.id))?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// An event in a batch, or waiting for one.
+    fn batched(&mut self, batch: Option<Place>, event: &[u8], name: &str) -> Result<(), Failure> {
+        self.report.output(Topic::OrderBatches).found += 1;
+        if batch.is_none() {
+            self.report.waiting += 1;
+        }
+        let read = outputs::identity(event).and_then(|(order, kind)| Ok((order, event_kind(&kind)?)));
+        match read {
+            Ok((order, kind)) => self.facts.order(&order, OrderFact::Batched(batch, kind, Digest::of(event.trim_ascii()))),
+            Err(why) => {
+                let difference = || (name.to_owned(), "an accepted event".to_owned(), why);
+                self.report.output(Topic::OrderBatches).note(DifferenceKind::Wrong, difference);
+                Ok(())
+            }
+        }
+    }
+
+    fn letter(&mut self, place: Place, record: &Record<'_>) -> Result<Result<(), String>, Failure> {
+        let number = |name: &str| header(record, name).and_then(|text| text.parse::<i64>().ok());
+        let topic = header(record, "error.topic");
+        if topic != Some(self.committed.input_topic.as_str()) {
+            return Ok(Err(format!("header error.topic is {topic:?}, not {:?}", self.committed.input_topic)));
+        }
+        let partition = number("error.partition").and_then(|partition| i32::try_from(partition).ok());
+        let (Some(partition), Some(offset)) = (partition, number("error.offset")) else {
+            return Ok(Err("no headers error.partition and error.offset with whole numbers".to_owned()));
+        };
+        let Some(class) = header(record, "error.class") else { return Ok(Err("no header error.class".to_owned())) };
+        if header(record, "error.message").is_none_or(str::is_empty) {
+            return Ok(Err("no header error.message with a text".to_owned()));
+        }
+        let fact = BadFact::Letter(place, class.into(), Digest::of(record.value.unwrap_or_default()));
+        self.facts.bad(Place { partition, offset }, fact).map(Ok)
+    }
+}
+
+/// The text of the header of that name; none if there is none, several, or no text.
+fn header<'a>(record: &Record<'a>, name: &str) -> Option<&'a str> {
+    let mut named = record.headers.iter().filter(|header| header.0 == name);
+    let value = named.next()?.1;
+    if named.next().is_some() { None } else { std::str::from_utf8(value).ok() }
+}
+
+fn event_kind(name: &CompactString) -> Result<EventKind, String> {
+    let all = [EventKind::Created, EventKind::PaymentCompleted, EventKind::Shipped, EventKind::Delivered, EventKind::Cancelled];
+    all.into_iter().find(|kind| kind.as_str() == name).ok_or_else(|| format!("eventType {name} does not exist"))
+}
