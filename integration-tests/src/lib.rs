@@ -14,10 +14,15 @@
 pub mod broker;
 pub mod cache;
 pub mod deadline;
+pub mod job;
 pub mod leftovers;
+pub mod metrics;
 pub mod ports;
 pub mod process;
+pub mod progress;
+pub mod service;
 pub mod topics;
+pub mod variables;
 
 pub use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 

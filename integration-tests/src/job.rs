@@ -1,0 +1,305 @@
+//! One configuration of the program: a job with a name, topics, folders and a consumer group of its own, and the commands that a
+//! user runs on it.
+
+use crate::{
+    Context, Result, anyhow, arbitrary, bail, ensure,
+    leftovers::Folder,
+    ports,
+    process::{self, Finished},
+    service::Service,
+    topics::Cluster,
+};
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+/// For a command on a load as tests have it.
+pub const COMMAND: Duration = Duration::from_secs(150);
+/// The file that ships with the program; what a job here sets goes over it.
+const CONFIGURATION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/orders.toml");
+/// Partitions of each topic, as in the standard load.
+pub const PARTITIONS: i32 = 4;
+/// The names of the seven outputs, without the prefix.
+pub const OUTPUTS: [&str; 7] =
+    ["order-status", "purchase-stats", "late-orders", "inventory-levels", "low-stock-alerts", "order-batches", "dead-letters"];
+
+/// The program under test: the variable `SLUICEGATE_BIN`, else beside this program in cargo's target folder.
+pub fn program() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("SLUICEGATE_BIN").filter(|path| !path.is_empty()) {
+        return Ok(path.into());
+    }
+    let ours = std::env::current_exe()?;
+    // target/release/demo, and target/release/deps/it-0123456789abcdef
+    let beside = ours.ancestors().skip(1).take(2).map(|folder| folder.join("sluicegate"));
+    let found = beside.into_iter().find(|path| path.is_file());
+    found
+        .with_context(|| format!("no program `sluicegate` beside {}: `make build`, or name it in SLUICEGATE_BIN", ours.display()))
+}
+
+/// What `sluicegate generate orders` sends.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// Events.
+    pub events: u64,
+    /// Events per second; none: as fast as it goes.
+    pub rate: Option<u64>,
+    /// Same seed, same events.
+    pub seed: u64,
+    /// Bad records in a thousand.
+    pub dirty: u32,
+    /// Number of the first order; a second load on the same topic needs another one, else its orders are copies.
+    pub first_order: u64,
+}
+
+impl Load {
+    /// So many clean events, as fast as it goes.
+    #[must_use]
+    pub fn of(events: u64) -> Self {
+        Self { events, rate: None, seed: 42, dirty: 0, first_order: 1 }
+    }
+
+    /// The same at a rate.
+    #[must_use]
+    pub fn at(self, per_second: u64) -> Self {
+        Self { rate: Some(per_second), ..self }
+    }
+
+    /// The same with another seed and other orders: what comes after a first load.
+    #[must_use]
+    pub fn more(self) -> Self {
+        Self { seed: self.seed + 1, first_order: self.first_order + self.events, ..self }
+    }
+
+    /// The same with so many bad records in a thousand.
+    #[must_use]
+    pub fn dirty(self, permille: u32) -> Self {
+        Self { dirty: permille, ..self }
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let mut arguments = vec!["generate".to_owned(), "orders".into()];
+        let mut add = |flag: &str, value: String| arguments.extend([flag.to_owned(), value]);
+        add("--events", self.events.to_string());
+        add("--seed", self.seed.to_string());
+        add("--dirty", self.dirty.to_string());
+        add("--first-order", self.first_order.to_string());
+        if let Some(rate) = self.rate {
+            add("--rate", rate.to_string());
+        }
+        arguments
+    }
+}
+
+/// A job. Its folders are removed when it is dropped.
+pub struct Job {
+    name: String,
+    bootstrap: String,
+    settings: BTreeMap<String, String>,
+    folder: Folder,
+}
+
+impl Job {
+    /// A job with a name that no other has, on the given Kafka, with the settings of the shipped file.
+    pub fn new(bootstrap: &str) -> Result<Self> {
+        let name = format!("t{:016x}", arbitrary());
+        let folder = Folder::new("job")?;
+        let mut job = Self { name: name.clone(), bootstrap: bootstrap.to_owned(), settings: BTreeMap::new(), folder };
+        job.set("job.name", &name).set("kafka.bootstrap_servers", bootstrap);
+        job.set("source.topic", format!("{name}.orders")).set("topics.prefix", format!("{name}."));
+        job.set("checkpoint.storage", job.folder.path().join("checkpoints").display());
+        job.set("state.dir", job.folder.path().join("state").display());
+        Ok(job)
+    }
+
+    /// The same, with times that suit tests: a checkpoint five times a second, restarts at once.
+    pub fn for_test(bootstrap: &str) -> Result<Self> {
+        let mut job = Self::new(bootstrap)?;
+        job.set("checkpoint.interval", "200ms").set("restart.delay", "100ms").set("kafka.connect_timeout", "20s");
+        job.set("job.parallelism", 2).set("state.memory", "64MiB").set("log.level", "info,sluicegate=debug");
+        Ok(job)
+    }
+
+    /// Changes a setting for all commands that follow.
+    pub fn set(&mut self, key: &str, value: impl ToString) -> &mut Self {
+        self.settings.insert(key.to_owned(), value.to_string());
+        self
+    }
+
+    /// Back to the value of the shipped file.
+    pub fn unset(&mut self, key: &str) -> &mut Self {
+        self.settings.remove(key);
+        self
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The consumer group that its offsets are committed under.
+    #[must_use]
+    pub fn group(&self) -> String {
+        format!("sluicegate-{}", self.name)
+    }
+
+    /// Its input topic.
+    #[must_use]
+    pub fn input(&self) -> String {
+        self.settings.get("source.topic").cloned().unwrap_or_default()
+    }
+
+    /// The full name of one of [`OUTPUTS`].
+    #[must_use]
+    pub fn output(&self, name: &str) -> String {
+        format!("{}.{name}", self.name)
+    }
+
+    /// Where its checkpoints are.
+    #[must_use]
+    pub fn storage(&self) -> PathBuf {
+        self.settings.get("checkpoint.storage").map(PathBuf::from).unwrap_or_default()
+    }
+
+    /// Its folder, with logs, state and checkpoints.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Keeps the folder for somebody to look into.
+    pub fn keep(&mut self) -> &Path {
+        self.folder.keep();
+        self.folder.path()
+    }
+
+    /// `host:port` of its Kafka.
+    #[must_use]
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// Its Kafka.
+    pub fn cluster(&self) -> Result<Cluster> {
+        Cluster::at(&self.bootstrap)
+    }
+
+    /// `sluicegate ARGUMENTS --config orders.toml --set ...`, in the job's folder.
+    pub fn command(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Command> {
+        let mut command = Command::new(program()?);
+        command.args(arguments).arg("--config").arg(CONFIGURATION).current_dir(self.folder.path());
+        for (key, value) in &self.settings {
+            command.arg("--set").arg(format!("{key}={value}"));
+        }
+        // What a developer has set for himself must not change what is tested.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"SLUICEGATE_")) {
+            command.env_remove(name);
+        }
+        Ok(command)
+    }
+
+    /// Runs a command to its end, successful or not.
+    pub fn run(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Finished> {
+        self.run_within(arguments, COMMAND)
+    }
+
+    /// The same with a deadline.
+    pub fn run_within(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>, within: Duration) -> Result<Finished> {
+        process::run(&mut self.command(arguments)?, within)
+    }
+
+    /// Runs a command that must end with 0 within `within`, and gives its standard output.
+    pub fn succeed(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>, within: Duration) -> Result<String> {
+        process::output(&mut self.command(arguments)?, within)
+    }
+
+    /// `topics create`, with [`PARTITIONS`] each.
+    pub fn create_topics(&self) -> Result<()> {
+        self.succeed(["topics", "create", "--partitions", &PARTITIONS.to_string()], COMMAND).map(drop)
+    }
+
+    /// Topics and a load in the input.
+    pub fn with_events(self, load: Load) -> Result<Self> {
+        self.create_topics()?;
+        self.generate(load)?;
+        Ok(self)
+    }
+
+    /// Sends the load and waits until it is sent.
+    pub fn generate(&self, load: Load) -> Result<()> {
+        let within = COMMAND + Duration::from_secs(load.rate.map_or(0, |rate| load.events / rate.max(1)));
+        self.succeed(load.arguments(), within).map(drop)
+    }
+
+    /// Starts to send the load.
+    pub fn start_generating(&self, load: Load) -> Result<process::Process> {
+        process::Process::spawn("sluicegate generate", &mut self.command(load.arguments())?, &self.folder().join("generate.log"))
+    }
+
+    /// Starts the job.
+    pub fn start(&self) -> Result<Service> {
+        self.start_with(["run"], &[])
+    }
+
+    /// Starts the job with a fail point armed: `name=kill`, `name=kill@2` (the second time), `name=sleep:5s`, `name=error`.
+    pub fn start_failing(&self, point: &str) -> Result<Service> {
+        self.start_with(["run"], &[("SLUICEGATE_FAILPOINTS", point)])
+    }
+
+    /// Starts a command that serves HTTP, with environment variables.
+    pub fn start_with(
+        &self,
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+        environment: &[(&str, &str)],
+    ) -> Result<Service> {
+        let http = format!("127.0.0.1:{}", ports::free()?);
+        let mut command = self.command(arguments)?;
+        command.arg("--set").arg(format!("http.listen={http}")).envs(environment.iter().copied());
+        Service::start(&mut command, http, &self.folder().join(format!("run-{:016x}.log", arbitrary())))
+    }
+
+    /// `run --until-caught-up`, which must end with 0.
+    pub fn catch_up(&self) -> Result<()> {
+        self.catch_up_within(COMMAND)
+    }
+
+    /// The same with a deadline.
+    pub fn catch_up_within(&self, within: Duration) -> Result<()> {
+        let mut service = self.start_with(["run", "--until-caught-up"], &[])?;
+        let exit = service.wait(within)?;
+        ensure!(exit.code() == Some(0), "run --until-caught-up ended with {}; {}", exit.status, service.last_lines(60));
+        Ok(())
+    }
+
+    /// Records of the input that are committed as processed, all partitions together.
+    pub fn committed(&self) -> Result<i64> {
+        Ok(self.cluster()?.committed(&self.group(), &self.input())?.values().map(|(offset, _)| offset).sum())
+    }
+
+    /// `audit --json`, which must find no difference.
+    pub fn audit(&self) -> Result<Audit> {
+        let finished = self.run(["audit", "--json"])?;
+        if finished.status.code() != Some(0) {
+            let table = self.run(["audit"]).map(|finished| finished.stdout).unwrap_or_default();
+            bail!("the audit ended with {}:\n{table}\n{}", finished.status, finished.stderr);
+        }
+        let json = serde_json::from_str(&finished.stdout);
+        Ok(Audit(json.map_err(|error| anyhow!("audit --json printed no JSON ({error}): {}", finished.stdout))?))
+    }
+}
+
+/// What `audit --json` has printed. It was clean.
+#[derive(Debug, Clone)]
+pub struct Audit(serde_json::Value);
+
+impl Audit {
+    /// A number in it, by JSON pointer: `/accepted`.
+    pub fn number(&self, pointer: &str) -> Result<u64> {
+        let value = self.0.pointer(pointer).and_then(serde_json::Value::as_u64);
+        value.with_context(|| format!("no number at {pointer} in {}", self.0))
+    }
+}

@@ -1,0 +1,51 @@
+//! How far a job is, from the broker's side: what is in the input and what is committed.
+
+use crate::{Result, job::Job};
+use rdkafka::{
+    ClientConfig, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+};
+use std::time::Duration;
+
+/// Short: it is asked several times a second, also while the broker or the job is away.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// Asks again and again, with one client.
+pub struct Progress {
+    consumer: BaseConsumer,
+    topic: String,
+    partitions: i32,
+}
+
+impl Progress {
+    /// Of `job`, whose topics exist.
+    pub fn of(job: &Job) -> Result<Self> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", job.bootstrap()).set("group.id", job.group());
+        // Never waits for an open transaction: the last committed offset is wanted, also while a killed job's transaction hangs.
+        config.set("isolation.level", "read_uncommitted").set("reconnect.backoff.max.ms", "500");
+        let partitions = job.cluster()?.partitions(&job.input())?;
+        Ok(Self { consumer: config.create()?, topic: job.input(), partitions })
+    }
+
+    /// Records in the input.
+    pub fn sent(&self) -> Result<u64> {
+        let mut sum = 0;
+        for partition in 0..self.partitions {
+            let (low, high) = self.consumer.fetch_watermarks(&self.topic, partition, ANSWER)?;
+            sum += high - low;
+        }
+        Ok(u64::try_from(sum)?)
+    }
+
+    /// Records of the input that are committed as processed.
+    pub fn committed(&self) -> Result<u64> {
+        let mut list = TopicPartitionList::new();
+        for partition in 0..self.partitions {
+            list.add_partition(&self.topic, partition);
+        }
+        let committed = self.consumer.committed_offsets(list, ANSWER)?;
+        let offset = |offset| if let Offset::Offset(offset) = offset { offset } else { 0 };
+        Ok(u64::try_from(committed.elements().iter().map(|element| offset(element.offset())).sum::<i64>())?)
+    }
+}

@@ -1,0 +1,154 @@
+//! One running `sluicegate`: it can be killed, frozen, asked, and waited for.
+
+use crate::{
+    Context, Result, bail,
+    deadline::{wait_for, wait_until},
+    ensure,
+    metrics::Samples,
+    process::{Exit, Process, Signal},
+};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    path::Path,
+    process::Command,
+    time::Duration,
+};
+
+/// Start, fencing of what a dead predecessor left open, restore: well under a second, on a machine with nothing else to do.
+const READY: Duration = Duration::from_secs(60);
+
+/// A running program. Killed when dropped.
+pub struct Service {
+    process: Process,
+    http: String,
+}
+
+impl Service {
+    /// Starts `command`, which serves HTTP at `http`.
+    pub(crate) fn start(command: &mut Command, http: String, log: &Path) -> Result<Self> {
+        Ok(Self { process: Process::spawn("sluicegate", command, log)?, http })
+    }
+
+    /// Waits until it processes records.
+    pub fn wait_ready(&mut self) -> Result<()> {
+        let start = wait_for("the service is ready", READY, || {
+            if let Some(exit) = self.process.try_exit()? {
+                bail!("sluicegate ended with {} instead of getting ready", exit.status);
+            }
+            Ok(self.get("/readyz").is_ok_and(|(status, _)| status == 200).then_some(()))
+        });
+        start.with_context(|| self.last_lines(40))
+    }
+
+    /// Status and body of `GET path`.
+    pub fn get(&self, path: &str) -> Result<(u16, String)> {
+        let address = self.http.parse()?;
+        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", self.http)?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no HTTP status")?;
+        Ok((status, body.to_owned()))
+    }
+
+    /// What `/metrics` says now.
+    pub fn metrics(&self) -> Result<Samples> {
+        let (status, body) = self.get("/metrics")?;
+        ensure!(status == 200, "/metrics answered {status}: {body}");
+        Ok(Samples::parse(&body))
+    }
+
+    /// Waits until a metric, summed over its labels, is at least `least`.
+    pub fn wait_metric(&mut self, name: &str, least: f64, within: Duration) -> Result<()> {
+        let waited = wait_until(format!("{name} is {least} or more"), within, || {
+            if let Some(exit) = self.process.try_exit()? {
+                bail!("sluicegate ended with {}", exit.status);
+            }
+            Ok(self.metrics().is_ok_and(|samples| samples.sum(name, &[]) >= least))
+        });
+        waited.with_context(|| self.last_lines(40))
+    }
+
+    /// Waits until `count` more checkpoints are committed than now.
+    pub fn wait_checkpoints(&mut self, count: u32) -> Result<()> {
+        let committed = |samples: &Samples| samples.sum("sluicegate_checkpoints_total", &[("result", "completed")]);
+        let before = self.metrics().map(|samples| committed(&samples)).unwrap_or_default();
+        let waited = wait_until(format!("{count} more checkpoints"), READY, || {
+            if let Some(exit) = self.process.try_exit()? {
+                bail!("sluicegate ended with {}", exit.status);
+            }
+            Ok(self.metrics().is_ok_and(|samples| committed(&samples) >= before + f64::from(count)))
+        });
+        waited.with_context(|| self.last_lines(40))
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) -> Result<Exit> {
+        self.process.kill()
+    }
+
+    /// SIGSTOP.
+    pub fn pause(&mut self) -> Result<()> {
+        self.process.signal(Signal::Stop)
+    }
+
+    /// SIGCONT.
+    pub fn resume(&mut self) -> Result<()> {
+        self.process.signal(Signal::Continue)
+    }
+
+    /// SIGTERM; does not wait.
+    pub fn terminate(&mut self) -> Result<()> {
+        self.process.signal(Signal::Terminate)
+    }
+
+    /// SIGINT; does not wait.
+    pub fn interrupt(&mut self) -> Result<()> {
+        self.process.signal(Signal::Interrupt)
+    }
+
+    /// SIGTERM, and how it ended.
+    pub fn finish(&mut self) -> Result<Exit> {
+        self.terminate()?;
+        self.wait(READY)
+    }
+
+    /// Waits until it ends; it is not ended by the deadline.
+    pub fn wait(&mut self, within: Duration) -> Result<Exit> {
+        self.process.wait(within)
+    }
+
+    /// How it ended, if it has.
+    pub fn try_exit(&mut self) -> Result<Option<Exit>> {
+        self.process.try_exit()
+    }
+
+    /// Waits until a fail point has killed it. An error if it ended in another way, or the point was never reached.
+    pub fn wait_killed(&mut self, within: Duration) -> Result<()> {
+        use std::os::unix::process::ExitStatusExt;
+        let exit = self.process.wait(within).context("the fail point was never reached")?;
+        ensure!(exit.status.signal() == Some(9), "ended with {} instead of being killed; {}", exit.status, self.last_lines(40));
+        Ok(())
+    }
+
+    /// The process, for measurements.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// All that it has logged.
+    pub fn log(&self) -> Result<String> {
+        Ok(String::from_utf8_lossy(&fs::read(self.process.log())?).into_owned())
+    }
+
+    /// The end of its log, for messages.
+    #[must_use]
+    pub fn last_lines(&self, count: usize) -> String {
+        self.process.last_lines(count)
+    }
+}
