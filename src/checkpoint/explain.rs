@@ -23,6 +23,8 @@ pub(crate) enum Class {
     Full,
     /// Not allowed, or read-only.
     Denied,
+    /// It is there, and it is not what the manifest says.
+    Damaged,
     /// The trouble is on this side, in the state folder; the words name the path.
     Local,
     /// The attempt has ended; nobody waits for the answer.
@@ -89,6 +91,7 @@ impl Trouble {
                 "checkpoint storage: {doing} {shown} is not permitted ({words}): the user that runs sluicegate needs {} access there",
                 if access == Access::Read { "read" } else { "read and write" }
             )),
+            Class::Damaged => Failure::refused(format!("checkpoint storage: {shown} is damaged: {words}")),
             Class::Local => Failure::attempt(format!("{doing} {shown} failed on this side: {words}")),
             Class::Cancelled => Failure::attempt(format!("checkpoint storage: {doing} {shown} was given up: {words}")),
             Class::Wrong => Failure::fatal(format!("checkpoint storage: {doing} {shown} is impossible: {words}")),

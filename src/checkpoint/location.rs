@@ -66,7 +66,12 @@ impl Location {
             Place::Folder(path) => {
                 let failed = |access, why: std::io::Error| Trouble::of_io(why).into_failure(access, &shown);
                 if create {
-                    std::fs::create_dir_all(path).map_err(|why| failed(Access::Write, why))?;
+                    std::fs::create_dir_all(path).map_err(|why| match why.kind() {
+                        std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::NotADirectory => Failure::fatal(format!(
+                            "checkpoint.storage = {shown:?}: it, or a part of its path, is a file, not a folder"
+                        )),
+                        _ => failed(Access::Write, why),
+                    })?;
                 } else if !path.exists() {
                     return Err(Failure::refused(format!(
                         "checkpoint storage {shown} does not exist: check checkpoint.storage, or that the disk is mounted"

@@ -36,6 +36,15 @@ mod retry;
 mod storage;
 mod upload;
 
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+pub(crate) mod faulty;
+#[cfg(test)]
+mod folder_tests;
+#[cfg(test)]
+mod random_histories;
+
 pub use garbage::{Collected, Collector, Retention};
 pub use location::Location;
 pub use manifest::{BaseManifest, GraphIdentity, InputPosition, Manifest, OperatorEntry, Reason, StateEntry, StateFile};

@@ -164,7 +164,9 @@ impl Storage {
         let which = format!("checkpoint {}, state file {}", manifest.checkpoint, file.name);
         match trouble.class {
             Class::Missing => Failure::refused(format!("{which}: {} is missing; nothing was changed", self.show(path))),
-            Class::Wrong => Failure::refused(format!("{which}: {} is damaged: {trouble}; nothing was changed", self.show(path))),
+            Class::Damaged => {
+                Failure::refused(format!("{which}: {} is damaged: {trouble}; nothing was changed", self.show(path)))
+            }
             _ => self.failed(trouble, Access::Read, path).context(which),
         }
     }
@@ -234,11 +236,11 @@ impl Sink {
 
     fn check(self, wanted: &StateFile) -> Result<(), Trouble> {
         if self.size != wanted.size {
-            return Err(Trouble::new(Class::Wrong, format!("it has {} bytes, the manifest says {}", self.size, wanted.size)));
+            return Err(Trouble::new(Class::Damaged, format!("it has {} bytes, the manifest says {}", self.size, wanted.size)));
         }
         let found = self.hasher.finalize();
         if found != wanted.hash {
-            return Err(Trouble::new(Class::Wrong, format!("its hash is {found}, the manifest says {}", wanted.hash)));
+            return Err(Trouble::new(Class::Damaged, format!("its hash is {found}, the manifest says {}", wanted.hash)));
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use futures::TryStreamExt;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, path::Path as ObjectPath};
 use serde::{Deserialize, Serialize};
 use std::{
-    hash::{BuildHasher, Hash, Hasher, RandomState},
+    hash::{BuildHasher, RandomState},
     path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -78,6 +78,17 @@ struct Owner {
     sluicegate: String,
 }
 
+/// What `job.json` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ownership {
+    /// This job.
+    Ours,
+    /// Nothing is there yet.
+    Free,
+    /// It was never written to the end, and nothing was built on it.
+    Torn,
+}
+
 /// `started.json`: who opened the storage last, for a word to the one who was fenced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Started {
@@ -109,7 +120,7 @@ impl Storage {
     /// Refused: absent, or a foreign folder.
     pub fn inspect(location: &Location, job: &JobName, executor: impl Into<Executor>) -> Result<Self, Failure> {
         let storage = Self::over(location.connect(false)?, job, executor.into(), attempt_name());
-        if storage.check_owner()? {
+        if storage.ownership()? == Ownership::Ours {
             return Ok(storage);
         }
         let folder = storage.show(storage.layout().root());
@@ -127,19 +138,24 @@ impl Storage {
 
     /// Makes the folder ours and shows that it can be written.
     pub(crate) fn claim(self) -> Result<Self, Failure> {
-        if !self.check_owner()? {
-            let owner = Owner {
-                format: Manifest::FORMAT,
-                job: self.job().to_string(),
-                created_at: now_as_text(),
-                sluicegate: env!("CARGO_PKG_VERSION").to_owned(),
-            };
-            match self.put(&self.layout().owner(), json(&owner)?, PutMode::Create) {
+        let owner = Owner {
+            format: Manifest::FORMAT,
+            job: self.job().to_string(),
+            created_at: now_as_text(),
+            sluicegate: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let owner = json(&owner)?;
+        let write = |mode| self.put(&self.layout().owner(), owner.clone(), mode);
+        let done = match self.ownership()? {
+            Ownership::Ours => Ok(()),
+            Ownership::Free => match write(PutMode::Create) {
                 // Two first starts at once: whoever came first wrote it.
-                Err(trouble) if trouble.class == Class::Taken => self.check_owner().map(drop)?,
-                other => other.map_err(|trouble| self.failed(trouble, Access::Write, &self.layout().owner()))?,
-            }
-        }
+                Err(trouble) if trouble.class == Class::Taken && self.ownership()? == Ownership::Ours => Ok(()),
+                done => done,
+            },
+            Ownership::Torn => write(PutMode::Overwrite),
+        };
+        done.map_err(|trouble| self.failed(trouble, Access::Write, &self.layout().owner()))?;
         let started = Started {
             attempt: self.attempt().to_owned(),
             at: now_as_text(),
@@ -270,26 +286,30 @@ impl Storage {
         Ok(found)
     }
 
-    /// Whether `job.json` is there and ours. A folder with other things in it and no `job.json` is nobody's to write into.
-    fn check_owner(&self) -> Result<bool, Failure> {
+    /// Whose folder this is. One with other things in it and no `job.json` is nobody's to write into.
+    fn ownership(&self) -> Result<Ownership, Failure> {
         let path = self.layout().owner();
         let shown = self.show(&path);
         let Some(bytes) = self.get_if_present(&path)? else {
-            let root = self.layout().root().clone();
+            let root = self.layout().root();
             let store = self.store();
             let inside = self
-                .run(PATIENCE, || async { store.list_with_delimiter(Some(&root)).await.map_err(Trouble::of) })
-                .map_err(|trouble| self.failed(trouble, Access::Read, &root))?;
+                .run(PATIENCE, || async { store.list_with_delimiter(Some(root)).await.map_err(Trouble::of) })
+                .map_err(|trouble| self.failed(trouble, Access::Read, root))?;
             if inside.objects.is_empty() && inside.common_prefixes.is_empty() {
-                return Ok(false);
+                return Ok(Ownership::Free);
             }
             return Err(Failure::refused(format!(
                 "{} holds files but no job.json: not a checkpoint folder of sluicegate; point checkpoint.storage elsewhere",
-                self.show(&root)
+                self.show(root)
             )));
         };
         let refuse = |why: String| Failure::refused(format!("{shown}: {why}"));
-        let owner: Owner = serde_json::from_slice(&bytes).map_err(|why| refuse(format!("damaged: {why}")))?;
+        let owner: Owner = match serde_json::from_slice(&bytes) {
+            Ok(owner) => owner,
+            Err(_) if self.list_manifests()?.is_empty() => return Ok(Ownership::Torn),
+            Err(why) => return Err(refuse(format!("damaged: {why}"))),
+        };
         if owner.format > Manifest::FORMAT {
             return Err(refuse(format!(
                 "has format {}, this program reads formats up to {}: use a newer sluicegate",
@@ -304,7 +324,7 @@ impl Storage {
                 self.job().as_str()
             )));
         }
-        Ok(true)
+        Ok(Ownership::Ours)
     }
 
     /// Conditional put that counts what lies there already as done when it is the same: a try whose answer was lost.
@@ -434,7 +454,7 @@ impl Storage {
             None => {
                 let prefix = self.inner.layout.root().parts().count() - 1;
                 let below: Vec<_> = path.parts().skip(prefix).map(|part| part.as_ref().to_owned()).collect();
-                format!("{}/{}", self.inner.shown.trim_end_matches('/'), below.join("/"))
+                format!("{}/{}", self.inner.shown.strip_suffix('/').unwrap_or(&self.inner.shown), below.join("/"))
             }
         }
     }
@@ -443,9 +463,7 @@ impl Storage {
 /// Eight hexadecimal digits, new for every attempt: out of the clock, the process, and the keys that the standard library
 /// draws at random.
 fn attempt_name() -> String {
-    let mut hasher = RandomState::new().build_hasher();
-    (SystemTime::now(), std::process::id()).hash(&mut hasher);
-    format!("{:08x}", hasher.finish() >> 32)
+    format!("{:08x}", RandomState::new().hash_one((SystemTime::now(), std::process::id())) >> 32)
 }
 
 fn host_name() -> String {
