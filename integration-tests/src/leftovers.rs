@@ -1,7 +1,7 @@
 //! Nothing stays behind, not even when this process is killed with -9.
 //!
 //! A small shell, in a process group of its own so that Ctrl-C does not reach it, reads from a pipe what exists: processes,
-//! containers, folders. The pipe ends when this process ends, in whatever way; then the shell removes what is still listed.
+//! containers, mounts, folders. The pipe ends when this process ends, in whatever way; then the shell removes what is still listed.
 //! In the normal course the owners remove their things themselves and strike them off the list.
 
 use crate::{Context, Result};
@@ -30,10 +30,12 @@ each() { printf '%s' "$list" | while IFS= read -r item; do case $item in "$1 "*)
 end() { kill -9 "$1"; i=0; while kill -0 "$1" && [ $i -lt 50 ]; do sleep 0.1; i=$((i+1)); done; }
 remove_container() { docker rm -fv "$1"; }
 remove_network() { docker network rm "$1"; }
+remove_mount() { umount -l "$1"; }
 remove_folder() { rm -rf -- "$1"; }
 each process end
 each container remove_container
 each network remove_network
+each mount remove_mount
 each folder remove_folder
 "#;
 
@@ -55,6 +57,11 @@ impl Leftover {
     /// A Docker network.
     pub fn network(name: &str) -> Result<Self> {
         Self::list("network", name)
+    }
+
+    /// A mounted file system.
+    pub fn mount(place: &Path) -> Result<Self> {
+        Self::list("mount", place.display())
     }
 
     /// A folder with all that is in it.

@@ -142,6 +142,22 @@ impl Cluster {
         Ok(offsets)
     }
 
+    /// Whether a transaction is open in `topic`: a `read_committed` reader then sees less than all.
+    pub fn has_open_transaction(&self, topic: &str) -> Result<bool> {
+        let mut config = client(&self.bootstrap);
+        let reader: BaseConsumer = config.set("group.id", "reader").set("isolation.level", "read_committed").create()?;
+        let mut all = client(&self.bootstrap);
+        let all: BaseConsumer = all.set("isolation.level", "read_uncommitted").create()?;
+        for partition in 0..self.partitions(topic)? {
+            let (_, stable) = reader.fetch_watermarks(topic, partition, ANSWER)?;
+            let (_, end) = all.fetch_watermarks(topic, partition, ANSWER)?;
+            if stable < end {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Sends records to a topic, each `(key, value)`, in order, and waits until the broker has them.
     pub fn send<'a>(&self, topic: &str, records: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<()> {
         self.send_all(records.into_iter().map(|(key, value)| BaseRecord::to(topic).key(key).payload(value)))

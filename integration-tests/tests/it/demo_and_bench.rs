@@ -1,0 +1,21 @@
+//! `make demo` and `make bench` work. No figure is asserted here: they depend on what else the machine does.
+
+use crate::harness::{LIMIT, says, within};
+use integration_tests::{Result, ensure, process};
+use std::process::Command;
+
+fn run(program: &str, variables: &[(&str, &str)]) -> Result<String> {
+    let mut command = Command::new(program);
+    command.env("SLUICEGATE_BIN", integration_tests::job::program()?).envs(variables.iter().copied());
+    let finished = process::run(&mut command, LIMIT)?;
+    ensure!(finished.status.success(), "{}:\n{}\n{}", finished.status, finished.stdout, finished.stderr);
+    Ok(finished.stdout)
+}
+
+#[test]
+fn a_short_demo_ends_with_a_clean_audit() {
+    within(LIMIT, || {
+        let variables = [("EVENTS", "20000"), ("KILLS", "2"), ("SEED", "7"), ("RATE", "2500"), ("DIRTY", "20")];
+        says(&run(env!("CARGO_BIN_EXE_demo"), &variables)?, &["kill -9   no. 2", "nothing is lost, nothing is doubled"])
+    });
+}

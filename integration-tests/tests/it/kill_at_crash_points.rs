@@ -1,0 +1,86 @@
+//! The process dies as by `kill -9` at each step of a checkpoint. The next start goes on from what Kafka says is committed, and every
+//! output is what one run without a fault would have given.
+//!
+//! The points are those of `src/failpoint.rs`; that each is really reached is asserted by the way the process ends. With
+//! `SLUICEGATE_SWITCHED_OFF` a protection can be switched off in these runs, to see the audit find it.
+
+use crate::harness::{END, LIMIT, job, within};
+use integration_tests::{Result, job::Load};
+
+const EVENTS: u64 = 20_000;
+
+/// Dies at the third checkpoint's `point`, so that there is a committed checkpoint with state to go back to.
+fn killed_at(point: &str) -> Result<()> {
+    // Given a job with input
+    let job = job()?.with_events(Load::of(EVENTS).at(10_000))?;
+    // When it is killed at the point, while more input comes
+    let mut more = job.start_generating(Load::of(EVENTS).at(4_000).more())?;
+    job.start_failing(&format!("{point}=kill@3"))?.wait_killed(END)?;
+    more.wait(END)?;
+    // Then the next run ends the work, and nothing is lost or doubled
+    job.catch_up()?;
+    let audit = job.audit()?;
+    assert_eq!(audit.number("/records_in")?, 2 * EVENTS);
+    Ok(())
+}
+
+#[test]
+fn before_the_outputs_are_flushed() {
+    within(LIMIT, || killed_at("before-flush"));
+}
+
+#[test]
+fn before_anything_is_durable() {
+    within(LIMIT, || killed_at("before-prepare"));
+}
+
+#[test]
+fn after_the_state_is_uploaded_and_before_the_manifest() {
+    within(LIMIT, || killed_at("after-upload"));
+}
+
+#[test]
+fn after_the_manifest_and_before_the_commit() {
+    within(LIMIT, || killed_at("after-manifest"));
+}
+
+#[test]
+fn between_sending_the_offsets_and_the_commit() {
+    within(LIMIT, || killed_at("during-commit"));
+}
+
+#[test]
+fn after_the_commit_and_before_anybody_knows() {
+    within(LIMIT, || killed_at("after-commit"));
+}
+
+#[test]
+fn before_the_checkpoint_is_marked_as_committed() {
+    within(LIMIT, || killed_at("before-confirm"));
+}
+
+#[test]
+fn during_the_recovery_from_a_kill() {
+    within(LIMIT, || {
+        let job = job()?.with_events(Load::of(EVENTS))?;
+        job.start_failing("after-manifest=kill@2")?.wait_killed(END)?;
+        job.start_failing("during-recovery=kill")?.wait_killed(END)?;
+        job.start_failing("during-recovery=kill")?.wait_killed(END)?;
+        job.catch_up()?;
+        assert_eq!(job.audit()?.number("/records_in")?, EVENTS);
+        Ok(())
+    });
+}
+
+#[test]
+fn at_its_very_first_checkpoint() {
+    within(LIMIT, || {
+        let job = job()?.with_events(Load::of(EVENTS))?;
+        for point in ["after-upload", "after-manifest", "during-commit"] {
+            job.start_failing(&format!("{point}=kill"))?.wait_killed(END)?;
+        }
+        job.catch_up()?;
+        assert_eq!(job.audit()?.number("/records_in")?, EVENTS);
+        Ok(())
+    });
+}
