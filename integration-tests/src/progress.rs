@@ -38,14 +38,18 @@ impl Progress {
         Ok(u64::try_from(sum)?)
     }
 
-    /// Records of the input that are committed as processed.
-    pub fn committed(&self) -> Result<u64> {
+    /// Records of the input that are committed as processed; none before the first commit.
+    pub fn committed(&self) -> Result<Option<u64>> {
         let mut list = TopicPartitionList::new();
         for partition in 0..self.partitions {
             list.add_partition(&self.topic, partition);
         }
         let committed = self.consumer.committed_offsets(list, ANSWER)?;
-        let offset = |offset| if let Offset::Offset(offset) = offset { offset } else { 0 };
-        Ok(u64::try_from(committed.elements().iter().map(|element| offset(element.offset())).sum::<i64>())?)
+        let offsets = committed.elements().into_iter().filter_map(|element| match element.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        });
+        let sum = offsets.fold(None, |sum: Option<i64>, offset| Some(sum.unwrap_or(0) + offset));
+        Ok(sum.map(u64::try_from).transpose()?)
     }
 }

@@ -170,7 +170,7 @@ impl<'a> Stage<'a> {
         let killed = Instant::now();
         let after = killed - self.began;
         // What was committed in the moment before the kill is not what is waited for.
-        let committed = self.progress.committed().unwrap_or(committed);
+        let committed = self.committed().unwrap_or(committed);
         self.service = self.job.start()?;
         // Something is always left to commit: the load goes on, or its end has not been committed.
         let end = self.progress.sent().unwrap_or(u64::MAX);
@@ -178,7 +178,7 @@ impl<'a> Stage<'a> {
             if let Some(exit) = self.service.try_exit()? {
                 integration_tests::bail!("the job ended with {} after kill -9; {}", exit.status, self.service.last_lines(40));
             }
-            let now = self.progress.committed().unwrap_or(committed);
+            let now = self.committed().unwrap_or(committed);
             Ok(now > committed || now >= end)
         })?;
         let again = killed.elapsed();
@@ -210,13 +210,18 @@ impl<'a> Stage<'a> {
     /// Draws the bar; says how far the job is.
     fn tell(&mut self) -> u64 {
         // While the job is away its group may not be there yet.
-        let committed = self.progress.committed().unwrap_or(self.bar.position());
+        let committed = self.committed().unwrap_or(self.bar.position());
         self.bar.set_position(committed);
         if !std::io::stderr().is_terminal() && self.told.elapsed() >= LINE_EVERY {
             self.told = Instant::now();
             println!("          {} of {} committed", HumanCount(committed), HumanCount(self.plan.events));
         }
         committed
+    }
+
+    /// None before the first commit, and while the broker does not answer.
+    fn committed(&self) -> Option<u64> {
+        self.progress.committed().ok().flatten()
     }
 
     fn line(&self, text: &str) {

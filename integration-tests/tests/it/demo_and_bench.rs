@@ -19,3 +19,16 @@ fn a_short_demo_ends_with_a_clean_audit() {
         says(&run(env!("CARGO_BIN_EXE_demo"), &variables)?, &["kill -9   no. 2", "nothing is lost, nothing is doubled"])
     });
 }
+
+#[test]
+fn a_short_bench_prints_every_figure() {
+    within(LIMIT, || {
+        let table = run(env!("CARGO_BIN_EXE_bench"), &[("EVENTS", "20000"), ("RUNS", "1"), ("KILLS", "1")])?;
+        says(
+            &table,
+            &["interval 5s | interval 1s", "events per second", "CPU-seconds", "peak memory", "barrier stall", "kill -9"],
+        )?;
+        ensure!(!table.contains("NaN") && !table.contains("inf"), "{table}");
+        Ok(())
+    });
+}

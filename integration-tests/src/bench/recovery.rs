@@ -1,0 +1,79 @@
+//! From `kill -9` to the next output that a reader sees, under a live load.
+
+use crate::{
+    Context, Result,
+    broker::Broker,
+    deadline::wait_for,
+    job::{Job, Load},
+    topics::Tail,
+};
+use std::time::{Duration, Instant};
+
+/// Events per second.
+const RATE: u64 = 5_000;
+/// What becomes visible this shortly after the kill, or without a pause after such, was committed by the killed process: the next one
+/// cannot even have connected.
+const SETTLED: Duration = Duration::from_millis(50);
+/// Between two kills, so that each finds a job in its stride.
+const STRIDE: u32 = 3;
+
+/// How long it took, each time, in order of length.
+#[derive(Debug, Clone)]
+pub struct Recovery(Vec<Duration>);
+
+impl Recovery {
+    /// Kills a job under a live load so many times, each time at another moment of its interval of one second.
+    pub fn measure(broker: &Broker, kills: u32) -> Result<Self> {
+        let mut job = Job::new(broker.bootstrap())?;
+        job.set("checkpoint.interval", "1s").set("state.memory", "128MiB");
+        job.create_topics()?;
+        let seconds = u64::from(kills) * 20 + 20;
+        let mut load = job.start_generating(Load::of(RATE * seconds).at(RATE))?;
+        let tail = job.cluster()?.tail(&job.output("order-status"))?;
+        let mut service = job.start()?;
+        let mut times = Vec::new();
+        for number in 0..kills {
+            service.wait_ready()?;
+            service.wait_checkpoints(STRIDE)?;
+            // Spread over the interval, which began with the last commit.
+            read_for(&tail, Duration::from_secs(1) * number / kills)?;
+            service.kill()?;
+            let killed = Instant::now();
+            service = job.start()?;
+            while tail.next(SETTLED)?.is_some() {}
+            wait_for("the next visible output", Duration::from_secs(60), || tail.next(Duration::from_millis(5)))?;
+            times.push(killed.elapsed());
+            eprintln!("bench: kill -9 no. {}: the next output was visible {:.0?} later", number + 1, killed.elapsed());
+        }
+        load.kill()?;
+        service.finish()?;
+        times.sort();
+        Ok(Self(times))
+    }
+
+    /// The one in the middle.
+    #[must_use]
+    pub fn median(&self) -> Option<Duration> {
+        self.0.get(self.0.len() / 2).copied()
+    }
+
+    /// The longest.
+    #[must_use]
+    pub fn worst(&self) -> Option<Duration> {
+        self.0.last().copied()
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn kills(&self) -> usize {
+        self.0.len()
+    }
+}
+
+fn read_for(tail: &Tail, time: Duration) -> Result<()> {
+    let until = Instant::now().checked_add(time).context("a time that overflows")?;
+    while Instant::now() < until {
+        tail.next(Duration::from_millis(5))?;
+    }
+    Ok(())
+}
