@@ -28,14 +28,17 @@ impl<K: StateKey, V: StateValue> Table<K, V> {
         while self.share.must_wait() {
             self.encode_slice(usize::MAX)?;
             self.spill(usize::MAX)?;
-            self.port.wait(WAIT)?;
             self.free_removed()?;
             self.evict()?;
+            self.publish();
+            if self.share.must_wait() {
+                self.port.wait(WAIT)?;
+            }
         }
         Ok(())
     }
 
-    fn publish(&mut self) {
+    pub(super) fn publish(&mut self) {
         let (used, dirty) = (self.bytes(), self.dirty_bytes());
         self.share.publish(used, dirty);
     }

@@ -64,3 +64,6 @@ pub use table::{Table, TableOptions};
 pub use value::{StateValue, Timed, decode_value, encode_value};
 pub use workspace::Workspace;
 pub use writer::{Plan, SnapshotReady, Writer, WriterEvent, WriterTimings};
+
+#[cfg(test)]
+mod model_tests;
