@@ -164,7 +164,7 @@ impl Default for JobRules {
             batch_size: 100,
             min_timestamp: 946_684_800_000,
             max_timestamp: 4_102_444_800_000,
-            max_record_bytes: 1_048_576,
+            max_record_bytes: 900 * 1024,
         }
     }
 }

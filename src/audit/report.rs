@@ -247,7 +247,7 @@ impl Report {
             table.add_row([Cell::new(name)].into_iter().chain(numbers));
         }
         text.push_str(&format!("{table}\n"));
-        for output in self.outputs.iter().filter(|output| output.total() > 0) {
+        for output in self.outputs.iter().filter(|output| !output.differences.is_empty()) {
             let (shown, total) = (output.differences.len(), grouped(output.total()));
             text.push_str(&format!("\n{}: {total} differences, the first {shown}:\n", output.topic.as_str()));
             for Difference { kind, key, expected, found } in &output.differences {

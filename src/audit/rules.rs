@@ -22,7 +22,7 @@ pub(super) struct Event {
 }
 
 /// Classes of bad records, the first that applies is the one that counts (see the documentation of the order job).
-pub(super) const PRECEDENCE: [&str; 14] = [
+const PRECEDENCE: [&str; 14] = [
     "too_large",
     "empty",
     "invalid_utf8",

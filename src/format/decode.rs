@@ -142,16 +142,16 @@ pub struct DecodeRules {
 }
 
 impl Default for DecodeRules {
-    /// From 2000-01-01 to 2100-01-01 (UTC), 1 MiB.
+    /// From 2000-01-01 to 2100-01-01 (UTC), 900 KiB: the defaults of the settings.
     fn default() -> Self {
-        Self { min_timestamp: 946_684_800_000, max_timestamp: 4_102_444_800_000, max_record_bytes: 1_048_576 }
+        Self { min_timestamp: 946_684_800_000, max_timestamp: 4_102_444_800_000, max_record_bytes: 900 * 1024 }
     }
 }
 
 /// Reads the value of one `orders` record (an absent value as no bytes).
 ///
-/// A schema-directed reader takes what usual producers write; whatever surprises it (white space is fine, but an unknown field, an escape, an
-/// exponent, a broken rule) is read again by the careful one, which alone decides what is refused and why.
+/// A schema-directed reader takes what usual producers write; whatever surprises it (an escape, an exponent, an object in an unknown
+/// field, a broken rule) is read again by the careful one, which alone decides what is refused and why.
 ///
 /// # Errors
 ///
@@ -311,6 +311,13 @@ mod tests {
         let deep = "[".repeat(400_000) + &"]".repeat(400_000);
         assert!(class_of(&with("{\"orderId\"", &format!("{{\"deep\":{deep},\"orderId\""))).is_ok());
         assert_eq!(class_of(&with("\"books\"", &deep)), Err("wrong_type"));
+    }
+
+    #[test]
+    fn the_documentation_has_every_class_in_order_of_precedence() {
+        let page = include_str!("../../docs/order-job.md");
+        let places: Vec<usize> = ErrorClass::ALL.iter().map(|class| page.find(&format!("\n| `{class}` |")).unwrap()).collect();
+        assert!(places.is_sorted());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The reader for what usual producers write: one pass over the bytes, no copies but the strings that are kept.
 //!
-//! It never refuses a record. Whatever it does not expect (an unknown field, an escape, an exponent, a value that breaks a rule, a syntax
+//! It never refuses a record. Whatever it does not expect (an object in an unknown field, an escape, an exponent, a value that breaks a rule, a syntax
 //! error) makes it give up, and the careful reader begins anew. So it need not know every rule of JSON, only to take nothing that is
 //! not JSON, and nothing that means something else than it thinks; a property test holds it to what the careful reader says.
 
@@ -39,7 +39,7 @@ fn order(reader: &mut Reader<'_>, rules: &DecodeRules) -> Option<OrderEvent> {
             "category" => put(&mut category, CompactString::from(reader.string()?))?,
             "items" => put(&mut items, read_items(reader)?)?,
             "timestamp" => put(&mut timestamp, i64::try_from(reader.whole()?).ok()?)?,
-            _ => return None,
+            _ => reader.skip_simple()?,
         }
         if !reader.more(b'}')? {
             break;
@@ -85,7 +85,7 @@ fn item(reader: &mut Reader<'_>) -> Option<Item> {
             "productName" => put(&mut product_name, CompactString::from(reader.string()?))?,
             "quantity" => put(&mut quantity, u32::try_from(reader.whole()?).ok().filter(|quantity| *quantity > 0)?)?,
             "price" => put(&mut price, reader.money()?)?,
-            _ => return None,
+            _ => reader.skip_simple()?,
         }
         if !reader.more(b'}')? {
             break;
@@ -173,6 +173,32 @@ impl<'a> Reader<'a> {
         let length = self.at - start;
         let leading_zero = length > 1 && self.text.as_bytes().get(start) == Some(&b'0');
         (length > 0 && !leading_zero).then_some(value)
+    }
+
+    /// The value of an unknown field: a string, a usual number, or a word.
+    fn skip_simple(&mut self) -> Option<()> {
+        match self.peek()? {
+            b'"' => self.string().map(|_| ()),
+            b't' => self.literal("true"),
+            b'f' => self.literal("false"),
+            b'n' => self.literal("null"),
+            first => {
+                self.at += usize::from(first == b'-');
+                self.digits()?;
+                if self.byte() == Some(b'.') {
+                    self.at += 1;
+                    let places = self.text.as_bytes().get(self.at..)?.iter().take_while(|byte| byte.is_ascii_digit()).count();
+                    self.at += places;
+                    return (places > 0).then_some(());
+                }
+                Some(())
+            }
+        }
+    }
+
+    fn literal(&mut self, word: &str) -> Option<()> {
+        let here = self.text.get(self.at..)?.starts_with(word);
+        here.then(|| self.at += word.len())
     }
 
     /// A whole number of 0 or more. What follows it is looked at by the caller, so `1.5` and `1e3` end in giving up.
