@@ -1,9 +1,10 @@
 //! Brokers as Docker containers of the official image, or of one that keeps its contract (`docker/kafka-image`).
 
 use super::{Node, Options, Ports, VERSION, jars::CLUSTER_ID, ports, properties};
-use crate::{Context, Result, bail, leftovers::Leftover, process, process::output};
+use crate::{Context, Result, bail, cache, leftovers::Leftover, process, process::output};
 use std::{
     collections::BTreeMap,
+    fs,
     process::Command,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -29,8 +30,24 @@ pub(super) fn available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
     *AVAILABLE.get_or_init(|| {
         docker(["version", "--format", "{{.Server.Version}}"], Duration::from_secs(10)).is_ok()
-            && (docker(["image", "inspect", &image()], CALL).is_ok() || docker(["pull", "-q", &image()], PULL).is_ok())
+            && (docker(["image", "inspect", &image()], CALL).is_ok() || pull())
     })
+}
+
+/// A machine without a way to the registry is not asked again each time: a refusal counts for a day.
+fn pull() -> bool {
+    let Ok(refused) = cache::folder().map(|folder| folder.join("kafka-image-refused")) else { return false };
+    let age = fs::metadata(&refused).and_then(|file| file.modified()).ok().and_then(|time| time.elapsed().ok());
+    if age.is_some_and(|age| age < Duration::from_secs(24 * 3600)) {
+        return false;
+    }
+    let pulled = docker(["pull", "-q", &image()], PULL);
+    if let Err(error) = &pulled {
+        // Without the note the next start only asks again.
+        let _ =
+            fs::create_dir_all(refused.parent().unwrap_or(&refused)).and_then(|()| fs::write(&refused, format!("{error:#}\n")));
+    }
+    pulled.is_ok()
 }
 
 /// The brokers of a cluster, not started yet.

@@ -26,22 +26,33 @@ const COMPLETE: &str = "complete";
 #[derive(Debug, Clone)]
 pub(super) struct Jars {
     folder: PathBuf,
+    /// Only the JVM that wrote an archive can use it, so its name has the version.
+    archive: PathBuf,
 }
 
 impl Jars {
     /// The prepared folder; downloads and prepares it if it is not there. Several processes may ask at once.
     pub(super) fn get() -> Result<Self> {
         let base = cache::folder()?.join("kafka");
-        let jars = Self { folder: base.join(VERSION) };
-        if !jars.folder.join(COMPLETE).exists() {
+        let folder = base.join(VERSION);
+        let archive = folder.join(format!("classes-{}.jsa", java_version()?));
+        let jars = Self { folder, archive };
+        if !jars.is_complete() {
             fs::create_dir_all(&base)?;
             let lock = File::create(base.join("lock"))?;
             lock.lock().context("waiting for another process that prepares Kafka")?;
             if !jars.folder.join(COMPLETE).exists() {
                 jars.prepare().with_context(|| format!("preparing Kafka {VERSION} in {}", jars.folder.display()))?;
             }
+            if !jars.archive.exists() {
+                jars.archive_classes().context("archiving the classes of a Kafka broker")?;
+            }
         }
         Ok(jars)
+    }
+
+    fn is_complete(&self) -> bool {
+        self.folder.join(COMPLETE).exists() && self.archive.exists()
     }
 
     /// `java`, with class path and logging, without a main class.
@@ -54,7 +65,7 @@ impl Jars {
 
     /// The flag that lets the JVM map the archived classes. With `auto` an archive that does not fit is passed over.
     pub(super) fn archive_flags(&self) -> [OsString; 2] {
-        [join("-XX:SharedArchiveFile=", &self.archive()), "-Xshare:auto".into()]
+        [join("-XX:SharedArchiveFile=", &self.archive), "-Xshare:auto".into()]
     }
 
     /// Writes what `kafka-storage format` writes, for broker `id`, into the empty folder `data`.
@@ -83,7 +94,7 @@ impl Jars {
         fs::create_dir_all(&self.folder)?;
         fs::write(self.logging(), LOGGING)?;
         self.download()?;
-        self.archive_and_format()?;
+        self.format_once().context("formatting a log folder")?;
         fs::write(self.folder.join(COMPLETE), "")?;
         Ok(())
     }
@@ -98,25 +109,28 @@ impl Jars {
         Ok(())
     }
 
-    /// Formats a folder with Kafka's own tool, runs a broker on it, and lets the JVM write down the classes that it loaded.
-    fn archive_and_format(&self) -> Result<()> {
+    /// Formats a folder with Kafka's own tool and keeps what that writes.
+    fn format_once(&self) -> Result<()> {
         let work = Folder::new("prepare")?;
-        let data = work.path().join("data");
-        let (client, controller) = (ports::free()?, ports::free()?);
-        let mut settings = properties::common(&super::Options::default());
-        settings.extend(local(1, client, &BTreeMap::from([(1, controller)]), &data));
-        let file = work.path().join("server.properties");
-        fs::write(&file, properties::file(&settings))?;
+        let (data, settings) = one_broker(work.path())?;
         let mut format = self.java();
-        format.args(["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"]).arg(&file);
-        process::output(&mut format, Duration::from_secs(120)).context("formatting a log folder")?;
+        format.args(["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"]).arg(&settings);
+        process::output(&mut format, Duration::from_secs(120))?;
         fs::create_dir_all(self.formatted())?;
         for name in ["bootstrap.checkpoint", "meta.properties"] {
             fs::copy(data.join(name), self.formatted().join(name))?;
         }
+        Ok(())
+    }
+
+    /// Runs a broker once and lets the JVM write down the classes that it has loaded.
+    fn archive_classes(&self) -> Result<()> {
+        let work = Folder::new("prepare")?;
+        let (data, settings) = one_broker(work.path())?;
+        self.format(&data, 1)?;
+        let written = work.path().join("classes.jsa");
         let mut command = self.java();
-        command.arg(join("-XX:ArchiveClassesAtExit=", &self.archive())).arg("-XX:TieredStopAtLevel=1");
-        command.arg("kafka.Kafka").arg(&file);
+        command.arg(join("-XX:ArchiveClassesAtExit=", &written)).arg("-XX:TieredStopAtLevel=1").arg("kafka.Kafka").arg(&settings);
         let log = work.path().join("log");
         let mut broker = Process::spawn("the first Kafka broker", &mut command, &log)?;
         let started = wait_until("the first start of a broker", Duration::from_secs(120), || {
@@ -124,10 +138,15 @@ impl Jars {
         });
         ensure!(started.is_ok() && broker.try_exit()?.is_none(), broker.last_lines(30));
         broker.terminate(Duration::from_secs(120))?;
-        // The JVM writes the archive read-only, which would be in the way of `rm` without -f.
-        if self.archive().exists() {
-            fs::set_permissions(self.archive(), fs::Permissions::from_mode(0o644))?;
+        if !written.exists() {
+            // A JVM without this feature: brokers start all the same, only later. An empty file is passed over by the JVM.
+            fs::write(&written, "")?;
         }
+        // Under another name first: a half-written archive must never be taken for one.
+        let beside = self.archive.with_extension("new");
+        fs::copy(&written, &beside)?;
+        fs::set_permissions(&beside, fs::Permissions::from_mode(0o644))?;
+        fs::rename(&beside, &self.archive)?;
         Ok(())
     }
 
@@ -139,10 +158,6 @@ impl Jars {
         self.folder.join("formatted")
     }
 
-    fn archive(&self) -> PathBuf {
-        self.folder.join("classes.jsa")
-    }
-
     fn logging(&self) -> PathBuf {
         self.folder.join("log4j2.yaml")
     }
@@ -150,6 +165,24 @@ impl Jars {
     fn class_path(&self) -> OsString {
         self.libraries().join("*").into_os_string()
     }
+}
+
+/// What `java -version` calls itself, as a part of a file's name.
+fn java_version() -> Result<String> {
+    let finished = process::run(Command::new("java").arg("-version"), Duration::from_secs(30))
+        .context("no Java; `make setup` installs it")?;
+    let version = finished.stderr.split('"').nth(1).context("`java -version` names no version")?;
+    Ok(version.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect())
+}
+
+/// The settings of a single broker that works in `folder`: its data folder and its properties file.
+fn one_broker(folder: &Path) -> Result<(PathBuf, PathBuf)> {
+    let data = folder.join("data");
+    let mut settings = properties::common(&super::Options::default());
+    settings.extend(local(1, ports::free()?, &BTreeMap::from([(1, ports::free()?)]), &data));
+    let file = folder.join("server.properties");
+    fs::write(&file, properties::file(&settings))?;
+    Ok((data, file))
 }
 
 /// Listeners, quorum and log folder of broker `id` on this machine; `controllers` has the port of each.
