@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// What a failure asks of the supervisor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FailureKind {
     /// Something outside is away for now (broker, storage) and was retried inside already: the attempt ends, and the restart
     /// strategy decides when the next one begins.
@@ -20,7 +20,7 @@ pub enum FailureKind {
 }
 
 /// Why an attempt, or a command, cannot go on. The message says what the user can do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Failure {
     /// Decides what happens next.
     pub kind: FailureKind,

@@ -42,7 +42,7 @@ impl FromStr for JobName {
 }
 
 /// What the metadata of a committed offset says: the checkpoint that the offset belongs to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pointer {
     /// The job that committed.
     pub job: JobName,

@@ -1,0 +1,74 @@
+//! Deliberate bugs, each of which the model has to find: a check that has never failed has shown nothing.
+//!
+//! Outside of tests [`on`] is a constant `false`, and the compiler removes every branch that asks it.
+
+/// A protection that can be switched off in tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Mutant {
+    /// The permit is given when the manifest is asked for, not when it is durable.
+    #[cfg(test)]
+    CommitBeforeDurable,
+    /// A commit with an unknown outcome counts as aborted, and the attempt goes on.
+    ResumeAfterUnknownOutcome,
+    /// The garbage of older checkpoints is cleared when the manifest is durable, not when the commit is confirmed.
+    DeleteBeforeConfirm,
+    /// The manifest is written before the sink has flushed.
+    FlushNotAwaited,
+    /// The manifest is written before its files are durable.
+    UploadNotAwaited,
+    /// The manifest is written when the first task has acknowledged.
+    OneAcknowledgementIsEnough,
+    /// Only partitions whose position has changed are committed.
+    IdlePartitionsNotCommitted,
+    /// One of the job's transactional ids is left out when fencing.
+    ForgottenIdWhenFencing,
+    /// Only today's transactional ids are fenced; the pool was larger before.
+    OldIdsNotFenced,
+    /// Ids that only the committed manifest names, which was written after the ids were collected, are not fenced.
+    NamedIdsNotFenced,
+    /// The committed offsets count, what their metadata says does not.
+    MetadataIgnored,
+    /// The newest manifest is restored, not the committed one.
+    NewestManifestRestored,
+    /// The number after the committed one is taken, even when storage holds newer manifests.
+    NumberUsedTwice,
+    /// Manifests of a first start that was never committed are a reason to refuse.
+    UncommittedStartRefused,
+    /// Garbage collection takes what is newer than the committed checkpoint, too.
+    NewerCheckpointsDeleted,
+    /// Garbage collection takes every file that no kept manifest names, whoever wrote it.
+    FilesOfOthersDeleted,
+    /// Savepoints are collected like any checkpoint.
+    SavepointsDeleted,
+}
+
+#[cfg(not(test))]
+pub(super) const fn on(_: Mutant) -> bool {
+    false
+}
+
+#[cfg(test)]
+pub(crate) use switch::{on, with};
+
+#[cfg(test)]
+mod switch {
+    use super::Mutant;
+    use std::cell::Cell;
+
+    thread_local! {
+        static ACTIVE: Cell<Option<Mutant>> = const { Cell::new(None) };
+    }
+
+    /// Whether the bug is switched on in this thread.
+    pub(crate) fn on(mutant: Mutant) -> bool {
+        ACTIVE.get() == Some(mutant)
+    }
+
+    /// Runs `work` with the bug on. Per thread, so that tests beside it, and the checker's other threads, are not touched.
+    pub(crate) fn with<T>(mutant: Option<Mutant>, work: impl FnOnce() -> T) -> T {
+        let before = ACTIVE.replace(mutant);
+        let result = work();
+        ACTIVE.set(before);
+        result
+    }
+}

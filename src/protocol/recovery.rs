@@ -1,0 +1,328 @@
+//! Where a job begins: decided from what Kafka says is committed, and from nothing else.
+//!
+//! The group's committed offsets carry the pointer to the checkpoint that they belong to. Whatever happened before, recovery
+//! restores exactly that checkpoint, or refuses and says why: it never guesses.
+//!
+//! The order is part of the protocol:
+//!
+//! 1. List the manifests and fence [`ids_to_fence`]: from here on no older attempt commits anything, save with an id that
+//!    nobody could know of yet.
+//! 2. *Then* read the committed offsets (require-stable), and *then* list the manifests and markers again: a commit that came
+//!    before the fence may have brought a manifest that the first list did not show.
+//! 3. [`decide`]. When it answers [`Recovery::Fence`], the committed manifest names such an id: fence those too, and go back
+//!    to 2. It comes to an end, because only a commit of another attempt can make it happen again.
+//!
+//! ```text
+//! committed offsets     manifests     markers        decision
+//! none                  none          none           first start
+//! none                  not built on  none           first start: the very first checkpoint was not committed
+//! none                  some          any            refused, unless the operator names the newest marked one
+//! all name P            P, same       any            restore P; partitions that P does not know are new
+//! all name P            no P, other   any            refused
+//! name P and Q          any           any            refused
+//! not written by job    any           any            refused
+//! ```
+
+use super::{
+    CheckpointId, Failure, JobName, ManifestHash, ManifestRef, Pointer, Positions, TopicPartition,
+    mutant::{self, Mutant},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+};
+
+/// What Kafka holds for one partition of the group.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommittedOffset {
+    /// Offset of the next record to read.
+    pub offset: i64,
+    /// Metadata string, as it is.
+    pub metadata: String,
+}
+
+/// What matters here of a manifest in storage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredManifest {
+    /// Hash of its bytes, as they were read.
+    pub hash: ManifestHash,
+    /// The committed checkpoint that it builds on; none when it is the first one of a job.
+    pub base: Option<CheckpointId>,
+    /// Its positions.
+    pub positions: Positions,
+    /// Every transactional id that its attempt may use.
+    pub transactional_ids: BTreeSet<String>,
+}
+
+/// Everything that the decision is made from.
+#[derive(Debug, Clone, Default)]
+pub struct Evidence {
+    /// Today's input partitions, each with its committed offset if it has one. Of partitions that exist no more, those for
+    /// which the group still holds an offset.
+    pub committed: BTreeMap<TopicPartition, Option<CommittedOffset>>,
+    /// The manifests in storage, committed or not; for one that cannot be read, why.
+    pub manifests: BTreeMap<CheckpointId, Result<StoredManifest, String>>,
+    /// Markers in storage: checkpoints that were confirmed. A marker may be missing; one that is there tells the truth.
+    pub markers: BTreeMap<CheckpointId, ManifestHash>,
+    /// Per partition that exists, the first offset that the log still holds, and the one behind its last record.
+    pub log_bounds: BTreeMap<TopicPartition, (i64, i64)>,
+    /// Ids that were fenced before `committed` was read.
+    pub fenced: BTreeSet<String>,
+    /// The operator has seen that the offsets are gone and wants this checkpoint. Not looked at while Kafka names one.
+    pub restore: Option<CheckpointId>,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recovery {
+    /// Fence these ids as well, read everything again, decide again.
+    Fence(BTreeSet<String>),
+    /// Nothing was ever committed: resolve the start offsets of all partitions, and commit them before reading.
+    FirstStart,
+    /// Restore this checkpoint.
+    Restore(Restore),
+}
+
+/// What to restore.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restore {
+    /// The checkpoint that Kafka names (or that the operator has chosen).
+    pub manifest: ManifestRef,
+    /// Its positions: reading goes on there.
+    pub positions: Positions,
+    /// Partitions that the checkpoint does not know: they begin at the configured start.
+    pub new_partitions: BTreeSet<TopicPartition>,
+}
+
+/// Decides where `job` begins, of which `group` holds the offsets.
+///
+/// # Errors
+/// Refused, with the exact facts and what a person can do: see the table [above](self).
+pub fn decide(job: &JobName, group: &str, evidence: &Evidence) -> Result<Recovery, Failure> {
+    let Some((pointer, offsets)) = named(job, group, evidence)? else { return without_offsets(job, group, evidence) };
+    let number = pointer.checkpoint;
+    let Some(found) = evidence.manifests.get(&number) else {
+        return Err(Failure::refused(format!(
+            "group {group}: Kafka says that checkpoint {number} of job {job} is committed, but its manifest is not in the \
+             checkpoint storage (there: {}). Either checkpoint.storage points to the wrong place, or files were deleted: give \
+             the storage that holds it",
+            list(evidence.manifests.keys())
+        )));
+    };
+    let manifest = found.as_ref().map_err(|why| {
+        Failure::refused(format!(
+            "group {group}: Kafka says that checkpoint {number} of job {job} is committed, but its manifest cannot be used: \
+             {why}. Bring the file back from a copy of the storage"
+        ))
+    })?;
+    if manifest.hash.short() != pointer.hash {
+        return Err(Failure::refused(format!(
+            "group {group}: Kafka says that checkpoint {number} of job {job} has the hash {}, the manifest in storage has {}: it \
+             was changed, or checkpoint.storage belongs to another run of the job. Give the storage that holds {}",
+            pointer.hash,
+            manifest.hash.short(),
+            pointer.hash
+        )));
+    }
+    if !mutant::on(Mutant::NamedIdsNotFenced) {
+        let more: BTreeSet<_> = manifest.transactional_ids.difference(&evidence.fenced).cloned().collect();
+        if !more.is_empty() {
+            return Ok(Recovery::Fence(more));
+        }
+    }
+    for (partition, offset) in &offsets {
+        match manifest.positions.get(partition) {
+            Some(kept) if kept == offset => {}
+            Some(kept) => {
+                return Err(Failure::refused(format!(
+                    "group {group}, partition {partition}: the committed offset is {offset}, but checkpoint {number}, which it \
+                     names, holds {kept}: somebody has changed the group's offsets, and state and input would not fit together. \
+                     Set the offset back to {kept} with the metadata {pointer}"
+                )));
+            }
+            None => {
+                return Err(Failure::refused(format!(
+                    "group {group}, partition {partition}: the committed offset {offset} names checkpoint {number}, but its \
+                     manifest does not know the partition: somebody has changed the group's offsets. Delete this one"
+                )));
+            }
+        }
+    }
+    if let Some((partition, offset)) = manifest.positions.iter().find(|(partition, _)| !offsets.contains_key(*partition)) {
+        return Err(Failure::refused(format!(
+            "group {group}, partition {partition}: checkpoint {number} holds offset {offset} for it, but the group has none: the \
+             partition does not exist any more, or its offset was deleted. Set it to {offset} with the metadata {pointer}, or \
+             start a new job (job.name, kafka.group)"
+        )));
+    }
+    restore(evidence, number, manifest)
+}
+
+/// The one pointer that the committed offsets carry, and the offsets.
+fn named(job: &JobName, group: &str, evidence: &Evidence) -> Result<Option<(Pointer, Positions)>, Failure> {
+    let mut pointers: BTreeMap<Pointer, Vec<&TopicPartition>> = BTreeMap::new();
+    let mut offsets = Positions::new();
+    if mutant::on(Mutant::MetadataIgnored) {
+        return Ok(None);
+    }
+    for (partition, committed) in &evidence.committed {
+        let Some(CommittedOffset { offset, metadata }) = committed else { continue };
+        let pointer: Pointer = metadata.parse().map_err(|error| {
+            Failure::refused(format!(
+                "group {group}, partition {partition}: the committed offset {offset} was not written by sluicegate ({error}). \
+                 Another consumer uses this group: give the job a group of its own (kafka.group)"
+            ))
+        })?;
+        if pointer.job != *job {
+            return Err(Failure::refused(format!(
+                "group {group}, partition {partition}: the committed offset {offset} belongs to job {}, not to {job}: either two \
+                 jobs share the group (give each its own, kafka.group), or the job was renamed (job.name)",
+                pointer.job
+            )));
+        }
+        pointers.entry(pointer).or_default().push(partition);
+        offsets.insert(partition.clone(), *offset);
+    }
+    let mut pointers = pointers.into_iter();
+    match (pointers.next(), pointers.next()) {
+        (None, _) => Ok(None),
+        (Some((pointer, _)), None) => Ok(Some((pointer, offsets))),
+        (Some((one, ones)), Some((other, others))) => Err(Failure::refused(format!(
+            "group {group}: the partitions do not agree on the checkpoint: {one} in {}, but {other} in {}. Sluicegate commits all \
+             of them at once, so somebody has changed offsets of this group. Set all of them back to one checkpoint, with its \
+             offsets and metadata",
+            list(&ones),
+            list(&others)
+        ))),
+    }
+}
+
+/// Nothing is committed in the group: a first start, or the offsets are gone.
+fn without_offsets(job: &JobName, group: &str, evidence: &Evidence) -> Result<Recovery, Failure> {
+    if mutant::on(Mutant::MetadataIgnored)
+        && let Some((number, Ok(manifest))) = evidence.manifests.iter().next_back()
+    {
+        return restore(evidence, *number, manifest);
+    }
+    // An attempt commits where it begins before it reads. If it dies before that commit, it leaves a manifest that builds on
+    // nothing; nothing has been given out. A manifest that builds on another one, or a marker, was written after a commit.
+    let begun = evidence.manifests.values().any(|found| !matches!(found, Ok(manifest) if manifest.base.is_none()));
+    let refuse_start = mutant::on(Mutant::UncommittedStartRefused) && !evidence.manifests.is_empty();
+    if !begun && evidence.markers.is_empty() && !refuse_start {
+        return Ok(Recovery::FirstStart);
+    }
+    let what = format!(
+        "group {group} has no committed offsets, but the checkpoint storage of job {job} is not empty (manifests: {}; confirmed: \
+         {}): the offsets have expired (offsets.retention.minutes) or were deleted, or group or storage is the wrong one. \
+         Beginning anew would give out everything a second time, so nothing is done",
+        list(evidence.manifests.keys()),
+        list(evidence.markers.keys())
+    );
+    let Some((newest, marked)) = evidence.markers.iter().next_back() else {
+        return Err(Failure::refused(format!(
+            "{what}. No checkpoint is marked as confirmed, so none can be chosen: bring the offsets back with their metadata, or \
+             begin from nothing under another name (job.name)"
+        )));
+    };
+    let Some(Ok(manifest)) = evidence.manifests.get(newest).filter(|found| matches!(found, Ok(kept) if kept.hash == *marked))
+    else {
+        return Err(Failure::refused(format!(
+            "{what}. Checkpoint {newest} was confirmed last, but its manifest is missing, unreadable or another one (marked: {}): \
+             bring it back, or begin from nothing under another name (job.name)",
+            marked.short()
+        )));
+    };
+    match evidence.restore {
+        Some(wanted) if wanted == *newest => restore(evidence, *newest, manifest),
+        Some(wanted) => Err(Failure::refused(format!(
+            "{what}. Checkpoint {wanted} was asked for, but {newest} is the one that was confirmed last: going on from another one \
+             would lose output or double it. If the offsets are lost for good: `run --restore {newest}`"
+        ))),
+        None => Err(Failure::refused(format!(
+            "{what}. If the offsets are lost for good: checkpoint {newest} was confirmed last, `run --restore {newest}` goes on \
+             from it (a newer one that was committed and not marked would be given out twice). To begin from nothing, give the \
+             job another name (job.name)"
+        ))),
+    }
+}
+
+fn restore(evidence: &Evidence, number: CheckpointId, manifest: &StoredManifest) -> Result<Recovery, Failure> {
+    if mutant::on(Mutant::NewestManifestRestored)
+        && let Some((newest, Ok(manifest))) = evidence.manifests.iter().next_back()
+        && *newest > number
+    {
+        return Ok(restored(evidence, *newest, manifest));
+    }
+    inside_the_log(number, &manifest.positions, &evidence.log_bounds)?;
+    Ok(restored(evidence, number, manifest))
+}
+
+fn restored(evidence: &Evidence, checkpoint: CheckpointId, manifest: &StoredManifest) -> Recovery {
+    let new = evidence.log_bounds.keys().chain(evidence.committed.keys());
+    Recovery::Restore(Restore {
+        manifest: ManifestRef { checkpoint, hash: manifest.hash },
+        positions: manifest.positions.clone(),
+        new_partitions: new.filter(|partition| !manifest.positions.contains_key(*partition)).cloned().collect(),
+    })
+}
+
+/// Refuses positions that the log does not hold any more, or not yet.
+fn inside_the_log(
+    checkpoint: CheckpointId,
+    positions: &Positions,
+    log_bounds: &BTreeMap<TopicPartition, (i64, i64)>,
+) -> Result<(), Failure> {
+    for (partition, offset) in positions {
+        let Some((low, high)) = log_bounds.get(partition) else {
+            return Err(Failure::refused(format!(
+                "partition {partition} does not exist, but checkpoint {checkpoint} has read it up to offset {offset}: the topic was \
+                 deleted, or created again with fewer partitions. Bring it back, or start a new job (job.name, kafka.group)"
+            )));
+        };
+        if offset < low {
+            return Err(Failure::refused(format!(
+                "partition {partition}: checkpoint {checkpoint} goes on at offset {offset}, but the log begins at {low}: {} records \
+                 were deleted before they were read (retention.ms, retention.bytes, or DeleteRecords). Going on would lose \
+                 them; to accept that, start a new job (job.name, kafka.group)",
+                low - offset
+            )));
+        }
+        if offset > high {
+            return Err(Failure::refused(format!(
+                "partition {partition}: checkpoint {checkpoint} goes on at offset {offset}, but the log ends at {high}: the topic was \
+                 deleted and created again, or has lost records (unclean leader election). To read what is there now, start a \
+                 new job (job.name, kafka.group)"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Number of the first checkpoint of a new attempt: above what is committed, and above every manifest and marker that was
+/// seen in storage, so that it is not written over, and its dead neighbours fall below it.
+#[must_use]
+pub fn next_checkpoint(committed: Option<CheckpointId>, seen_in_storage: impl IntoIterator<Item = CheckpointId>) -> CheckpointId {
+    let seen = seen_in_storage.into_iter().filter(|_| !mutant::on(Mutant::NumberUsedTwice));
+    committed.into_iter().chain(seen).max().map_or(CheckpointId::FIRST, CheckpointId::next)
+}
+
+/// Every id that an older attempt may commit with, as far as it can be known: today's, and those that the manifests in storage
+/// name (all of them: which one is committed is not known yet).
+#[must_use]
+pub fn ids_to_fence<'a>(today: &'a [String], manifests: impl IntoIterator<Item = &'a BTreeSet<String>>) -> BTreeSet<String> {
+    let older = manifests.into_iter().flatten().filter(|_| !mutant::on(Mutant::OldIdsNotFenced));
+    let mut ids: BTreeSet<_> = older.chain(today).cloned().collect();
+    if mutant::on(Mutant::ForgottenIdWhenFencing) {
+        ids.pop_first();
+    }
+    ids
+}
+
+fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<_> = items.into_iter().map(|item| item.to_string()).collect();
+    if items.is_empty() { "none".to_owned() } else { items.join(", ") }
+}
+
+#[cfg(test)]
+#[path = "recovery_tests.rs"]
+mod tests;
