@@ -1,0 +1,134 @@
+//! Who owns the job: one transactional id that is initialised once per attempt, and first.
+//!
+//! Producers are initialised again and again while the job runs ([`super::pool`]). That is the very act that fences others, so an
+//! instance that was replaced could take ids back from the one that replaced it:
+//!
+//! ```text
+//!   old instance A        new instance B
+//!   commit N on id 0
+//!                         fences 0, 1, 2, reads offsets: N
+//!   initialises 0 again   (B's producer of 0 is fenced!)
+//!   ... commits N+1 on 0  ... commits N+1 on 1           both are visible: every output twice
+//! ```
+//!
+//! The owner id forbids it, by two rules:
+//!
+//! 1. An instance initialises the owner id **before** any other id, and never again during the attempt.
+//! 2. A producer that was initialised may be used only after a request on the owner id, sent *after* that initialisation, has
+//!    succeeded. The same holds once for all of them at the start, before the committed offsets are read.
+//!
+//! Argument. Let A use a producer of X: initialised at i, ownership proven at o > i. Let B be another instance, which initialised the
+//! owner at f and X at x > f (rule 1). The proof at o succeeded, so B had not yet taken the owner: o < f. Hence i < o < f < x: B's
+//! initialisation of X comes after A's, and fences it. So of any two instances, the one that took the owner id last fences *every*
+//! usable producer of the other before it reads the committed offsets. Two instances that start at the same moment and
+//! interleave their initialisations are covered too: rule 2 lets only the last owner begin.
+//!
+//! The proof is a transaction that is always aborted: it adds offsets of the group (which the coordinator refuses for an old epoch) and
+//! gives up. No EndTxn(commit) is ever sent for this id, so a delayed one cannot make those offsets visible. It leaves nothing
+//! behind and takes about 5 ms, in the background. Fencing of *another* id says nothing certain; the owner id is asked then, and
+//! decides between "another instance owns the job" and "start again".
+
+use super::{
+    Connection, context::Deliveries, failure, fencing::fence, group::ConsumerGroup, transaction::offsets, waiting::Wait,
+};
+use crate::protocol::{Failure, FailureKind, TopicPartition};
+use rdkafka::{
+    error::KafkaError,
+    producer::{BaseProducer, Producer as _},
+};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+/// A proof that a kill interrupts blocks readers of the group's offsets until the broker gives it up; the transactions of this id
+/// are empty, so it need not wait for long.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest wait for one proof.
+const PROOF: Duration = Duration::from_secs(10);
+
+/// The transactional id that decides who owns the jobs that commit to `group`.
+#[must_use]
+pub fn owner_id(group: &str) -> String {
+    format!("{group}-owner")
+}
+
+/// The owner id's producer, held for the whole attempt.
+pub(super) struct Ownership {
+    id: String,
+    group: Arc<ConsumerGroup>,
+    witness: TopicPartition,
+    producer: Mutex<BaseProducer<Deliveries>>,
+}
+
+impl Ownership {
+    /// Takes the job from whoever had it. `witness` is any partition that exists.
+    pub(super) fn take(
+        connection: &Connection,
+        group: Arc<ConsumerGroup>,
+        witness: TopicPartition,
+        transaction_timeout: Duration,
+        wait: &Wait<'_>,
+    ) -> Result<Self, Failure> {
+        let id = owner_id(group.name());
+        let producer = fence(connection, &id, transaction_timeout.min(TRANSACTION_TIMEOUT), wait)?;
+        Ok(Self { id, group, witness, producer: Mutex::new(producer) })
+    }
+
+    /// Proves that nobody has taken the job since.
+    ///
+    /// # Errors
+    ///
+    /// Fenced if somebody has; transient or attempt if it could not be found out.
+    pub(super) fn prove(&self) -> Result<(), Failure> {
+        let producer = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
+        let proven = self.ask(&producer);
+        producer.poll(Duration::ZERO);
+        proven.map_err(|error| {
+            let fenced = producer.client().fatal_error().is_some_and(|(code, _)| failure::is_fencing(code));
+            let failure = failure::failure(format_args!("proof of ownership ({})", self.id), &error);
+            if fenced || failure.kind == FailureKind::Fenced {
+                let group = self.group.name();
+                Failure::fenced(format!(
+                    "another instance has taken over the job of group {group}: it initialised transactional id {} after this one; this \
+                     instance must end. If the other one was not meant, stop it, or give each job its own name and group (kafka.group)",
+                    self.id
+                ))
+            } else {
+                failure
+            }
+        })
+    }
+
+    fn ask(&self, producer: &BaseProducer<Deliveries>) -> Result<(), KafkaError> {
+        let mut retried = false;
+        loop {
+            let asked = self.ask_once(producer);
+            match asked {
+                Err(KafkaError::Transaction(error)) if error.is_retriable() && !retried => retried = true,
+                asked => return asked,
+            }
+        }
+    }
+
+    fn ask_once(&self, producer: &BaseProducer<Deliveries>) -> Result<(), KafkaError> {
+        let witness = [(self.witness.clone(), 0)].into();
+        let offsets = offsets(&witness, "proof of ownership, always aborted").map_err(|_| KafkaError::Canceled)?;
+        producer.begin_transaction()?;
+        producer.send_offsets_to_transaction(&offsets, self.group.metadata(), PROOF)?;
+        producer.abort_transaction(PROOF)
+    }
+
+    /// What fencing of some other id means: the job is lost, or (if this id is still ours) the attempt is.
+    pub(super) fn judge(&self, fenced: Failure) -> Failure {
+        match self.prove() {
+            Err(lost) if lost.kind == FailureKind::Fenced => Failure::fenced(format!("{} ({fenced})", lost.message)),
+            Err(unknown) => Failure::attempt(format!("{fenced}; and who owns the job could not be found out: {unknown}")),
+            Ok(()) => Failure::attempt(format!(
+                "{fenced}; but {} is ours still: an instance that was replaced has touched the id, or a client of something else uses it",
+                self.id
+            )),
+        }
+    }
+}
