@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod ports;
 pub mod process;
 pub mod progress;
+pub mod proxy;
 pub mod service;
 pub mod topics;
 pub mod variables;

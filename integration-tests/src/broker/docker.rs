@@ -1,6 +1,6 @@
 //! Brokers as Docker containers of the official image, or of one that keeps its contract (`docker/kafka-image`).
 
-use super::{Node, Options, Ports, VERSION, jars::CLUSTER_ID, ports, properties};
+use super::{Node, Options, Ports, VERSION, jars::CLUSTER_ID, properties};
 use crate::{Context, Result, bail, cache, leftovers::Leftover, process, process::output};
 use std::{
     collections::BTreeMap,
@@ -50,13 +50,13 @@ fn pull() -> bool {
     pulled.is_ok()
 }
 
-/// The brokers of a cluster, not started yet.
-pub(super) fn nodes(options: &Options) -> Result<Vec<Box<dyn Node>>> {
+/// The brokers of a cluster with these ports, not started yet.
+pub(super) fn nodes(options: &Options, ports: &[Ports]) -> Result<Vec<Box<dyn Node>>> {
     let name = format!("sluicegate-{}-{:016x}", std::process::id(), crate::arbitrary());
     let network = Arc::new(Network::create(&name)?);
     let voters = (1..=options.brokers).map(|id| format!("{id}@{name}-{id}:{CONTROLLER_PORT}")).collect::<Vec<_>>().join(",");
     let mut nodes: Vec<Box<dyn Node>> = Vec::new();
-    for (id, ports) in (1..).zip(ports(options)?) {
+    for (id, &ports) in (1..).zip(ports) {
         let host = format!("{name}-{id}");
         let mut settings = local(id, ports, &host, &voters);
         settings.extend(properties::common(options));
@@ -79,7 +79,7 @@ fn local(id: u16, ports: Ports, host: &str, voters: &str) -> BTreeMap<String, St
         ("node.id", id.to_string()),
         ("controller.quorum.voters", voters.to_owned()),
         ("listeners", format!("PLAINTEXT://:{client},INTERNAL://:{INTERNAL_PORT},CONTROLLER://:{CONTROLLER_PORT}")),
-        ("advertised.listeners", format!("PLAINTEXT://127.0.0.1:{client},INTERNAL://{host}:{INTERNAL_PORT}")),
+        ("advertised.listeners", format!("PLAINTEXT://127.0.0.1:{},INTERNAL://{host}:{INTERNAL_PORT}", ports.advertised)),
         ("inter.broker.listener.name", "INTERNAL".to_owned()),
         ("listener.security.protocol.map", "CONTROLLER:PLAINTEXT,INTERNAL:PLAINTEXT,PLAINTEXT:PLAINTEXT".to_owned()),
         ("log.dirs", "/var/lib/kafka/data".to_owned()),
@@ -143,7 +143,7 @@ impl Container {
 
 impl Node for Container {
     fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.ports.client)
+        self.ports.address()
     }
 
     fn launch(&mut self) -> Result<()> {

@@ -3,8 +3,8 @@
 //! Beside the jars lies what saves two of three seconds at each start: the metadata of a formatted, empty log folder, and an
 //! archive of the classes that a broker loads.
 
-use super::{VERSION, properties};
-use crate::{Context, Result, cache, deadline::wait_until, ensure, leftovers::Folder, ports, process, process::Process};
+use super::{Ports, VERSION, properties};
+use crate::{Context, Result, cache, deadline::wait_until, ensure, leftovers::Folder, process, process::Process};
 use std::{
     collections::BTreeMap,
     ffi::OsString,
@@ -179,23 +179,27 @@ fn java_version() -> Result<String> {
 fn one_broker(folder: &Path) -> Result<(PathBuf, PathBuf)> {
     let data = folder.join("data");
     let mut settings = properties::common(&super::Options::default());
-    settings.extend(local(1, ports::free()?, &BTreeMap::from([(1, ports::free()?)]), &data));
+    settings.extend(local(1, &BTreeMap::from([(1, Ports::free(None)?)]), &data));
     let file = folder.join("server.properties");
     fs::write(&file, properties::file(&settings))?;
     Ok((data, file))
 }
 
-/// Listeners, quorum and log folder of broker `id` on this machine; `controllers` has the port of each.
-pub(super) fn local(id: u16, client: u16, controllers: &BTreeMap<u16, u16>, data: &Path) -> BTreeMap<String, String> {
-    let controller = controllers.get(&id).copied().unwrap_or_default();
-    let voters = controllers.iter().map(|(id, port)| format!("{id}@127.0.0.1:{port}")).collect::<Vec<_>>().join(",");
+/// Listeners, quorum and log folder of broker `id` on this machine. Clients come to the address that `ports` advertises; brokers
+/// speak with each other, and with themselves, on a listener of their own, which no fault before the clients' touches.
+pub(super) fn local(id: u16, all: &BTreeMap<u16, Ports>, data: &Path) -> BTreeMap<String, String> {
+    let ports = all.get(&id).copied().unwrap_or_default();
+    let voters = all.iter().map(|(id, ports)| format!("{id}@127.0.0.1:{}", ports.controller)).collect::<Vec<_>>().join(",");
+    let listener = |name: &str, port: u16| format!("{name}://127.0.0.1:{port}");
+    let inner = [listener("INTERNAL", ports.internal), listener("CONTROLLER", ports.controller)].join(",");
+    let advertised = [listener("PLAINTEXT", ports.advertised), listener("INTERNAL", ports.internal)].join(",");
     let settings = [
         ("node.id", id.to_string()),
         ("controller.quorum.voters", voters),
-        ("listeners", format!("PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}")),
-        ("advertised.listeners", format!("PLAINTEXT://127.0.0.1:{client}")),
-        ("inter.broker.listener.name", "PLAINTEXT".to_owned()),
-        ("listener.security.protocol.map", "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT".to_owned()),
+        ("listeners", format!("{},{inner}", listener("PLAINTEXT", ports.client))),
+        ("advertised.listeners", advertised),
+        ("inter.broker.listener.name", "INTERNAL".to_owned()),
+        ("listener.security.protocol.map", "CONTROLLER:PLAINTEXT,INTERNAL:PLAINTEXT,PLAINTEXT:PLAINTEXT".to_owned()),
         ("log.dirs", data.display().to_string()),
     ];
     settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()

@@ -1,6 +1,6 @@
 //! Brokers as processes of this machine.
 
-use super::{Node, Options, Ports, VERSION, jars, jars::Jars, ports, properties};
+use super::{Node, Options, Ports, VERSION, jars, jars::Jars, properties};
 use crate::{
     Context, Result, bail,
     leftovers::Folder,
@@ -11,18 +11,17 @@ use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc, time::Duration};
 /// A broker needs a few seconds to write its last snapshot.
 const STOP: Duration = Duration::from_secs(30);
 
-/// The brokers of a cluster, not started yet.
-pub(super) fn nodes(options: &Options) -> Result<Vec<Box<dyn Node>>> {
+/// The brokers of a cluster with these ports, not started yet.
+pub(super) fn nodes(options: &Options, ports: &[Ports]) -> Result<Vec<Box<dyn Node>>> {
     let jars = Jars::get()?;
     let folder = Arc::new(Folder::new("kafka")?);
-    let ports = ports(options)?;
-    let controllers: BTreeMap<u16, u16> = (1..).zip(ports.iter().map(|ports| ports.controller)).collect();
+    let all: BTreeMap<u16, Ports> = (1..).zip(ports.iter().copied()).collect();
     let mut nodes: Vec<Box<dyn Node>> = Vec::new();
-    for (id, ports) in (1..).zip(ports) {
+    for (&id, &ports) in &all {
         let home = folder.path().join(format!("broker-{id}"));
         let data = home.join("data");
         jars.format(&data, id)?;
-        let mut settings = jars::local(id, ports.client, &controllers, &data);
+        let mut settings = jars::local(id, &all, &data);
         settings.extend(properties::common(options));
         fs::write(home.join("server.properties"), properties::file(&settings))?;
         let flags = flags(options);
@@ -78,7 +77,7 @@ impl JvmBroker {
 
 impl Node for JvmBroker {
     fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.ports.client)
+        self.ports.address()
     }
 
     fn launch(&mut self) -> Result<()> {

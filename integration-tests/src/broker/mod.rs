@@ -13,7 +13,7 @@ mod jars;
 mod jvm;
 mod properties;
 
-use crate::{Context, Result, bail, deadline::wait_until, ensure, ports, topics::Cluster};
+use crate::{Context, Result, bail, deadline::wait_until, ensure, ports, proxy::Proxy, topics::Cluster};
 use std::{collections::BTreeMap, time::Duration};
 
 /// The version of Apache Kafka that is started.
@@ -34,13 +34,23 @@ pub struct Options {
     pub port: Option<u16>,
     /// Server properties over the defaults, the same for all brokers.
     pub properties: BTreeMap<String, String>,
+    /// Put a [`Proxy`] between each broker and its clients.
+    pub proxied: bool,
     /// Take the broker that `KAFKA` names, if it does. Tests that break their broker do not.
     pub given: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { brokers: 1, heap: "512m".into(), optimised: false, port: None, properties: BTreeMap::new(), given: true }
+        Self {
+            brokers: 1,
+            heap: "512m".into(),
+            optimised: false,
+            port: None,
+            properties: BTreeMap::new(),
+            proxied: false,
+            given: true,
+        }
     }
 }
 
@@ -91,6 +101,7 @@ trait Node: Send {
 pub struct Broker {
     bootstrap: String,
     nodes: Vec<Box<dyn Node>>,
+    proxies: Vec<Proxy>,
 }
 
 impl Broker {
@@ -101,18 +112,29 @@ impl Broker {
             wait_until(format!("Kafka at {bootstrap}, named by the variable KAFKA"), Duration::from_secs(30), || {
                 Ok(cluster.brokers().is_ok_and(|brokers| !brokers.is_empty()))
             })?;
-            return Ok(Self { bootstrap, nodes: Vec::new() });
+            return Ok(Self { bootstrap, nodes: Vec::new(), proxies: Vec::new() });
         }
         ensure!(options.brokers > 0, "a cluster has at least one broker");
+        let mut ports = Vec::new();
+        let mut proxies = Vec::new();
+        for index in 0..options.brokers {
+            let mut own = Ports::free(options.port.filter(|_| index == 0))?;
+            if options.proxied {
+                let proxy = Proxy::before(&own.address())?;
+                own.advertised = proxy.port();
+                proxies.push(proxy);
+            }
+            ports.push(own);
+        }
         let nodes = match std::env::var("BROKER").as_deref() {
-            Ok("docker") => docker::nodes(options).context("BROKER=docker")?,
-            Ok("process") => jvm::nodes(options).context("BROKER=process")?,
-            Ok("") | Err(_) if docker::available() => docker::nodes(options)?,
-            Ok("") | Err(_) => jvm::nodes(options)?,
+            Ok("docker") => docker::nodes(options, &ports).context("BROKER=docker")?,
+            Ok("process") => jvm::nodes(options, &ports).context("BROKER=process")?,
+            Ok("") | Err(_) if docker::available() => docker::nodes(options, &ports)?,
+            Ok("") | Err(_) => jvm::nodes(options, &ports)?,
             Ok(other) => bail!("BROKER={other}: allowed are docker and process"),
         };
         let bootstrap = nodes.iter().map(|node| node.address()).collect::<Vec<_>>().join(",");
-        let mut broker = Self { bootstrap, nodes };
+        let mut broker = Self { bootstrap, nodes, proxies };
         for node in &mut broker.nodes {
             node.launch()?;
         }
@@ -163,6 +185,12 @@ impl Broker {
         self.node(number)?.resume()
     }
 
+    /// The network between broker `number` and its clients, if there is a proxy in it.
+    pub fn network(&self, number: usize) -> Result<&Proxy> {
+        let proxy = number.checked_sub(1).and_then(|index| self.proxies.get(index));
+        proxy.with_context(|| format!("there is no proxy before broker {number}: ask for it in Options::proxied"))
+    }
+
     /// Starts broker `number` again, on the same port with the same data, and waits until it serves.
     pub fn restart(&mut self, number: usize) -> Result<()> {
         self.launch(number)?;
@@ -203,21 +231,27 @@ fn given() -> Option<String> {
     std::env::var("KAFKA").ok().filter(|address| !address.is_empty())
 }
 
-/// The ports of one broker.
-#[derive(Debug, Clone, Copy)]
+/// The ports of one broker, all on 127.0.0.1.
+#[derive(Debug, Clone, Copy, Default)]
 struct Ports {
+    /// Where it listens for clients.
     client: u16,
+    /// Where clients are sent to: the same, or a proxy before it.
+    advertised: u16,
+    /// For the other brokers.
+    internal: u16,
+    /// For the other controllers.
     controller: u16,
 }
 
-fn ports(options: &Options) -> Result<Vec<Ports>> {
-    (0..options.brokers)
-        .map(|index| {
-            let client = match options.port {
-                Some(port) if index == 0 => port,
-                _ => ports::free()?,
-            };
-            Ok(Ports { client, controller: ports::free()? })
-        })
-        .collect()
+impl Ports {
+    fn free(client: Option<u16>) -> Result<Self> {
+        let client = client.map_or_else(ports::free, Ok)?;
+        Ok(Self { client, advertised: client, internal: ports::free()?, controller: ports::free()? })
+    }
+
+    /// `host:port` for clients.
+    fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.advertised)
+    }
 }

@@ -13,6 +13,7 @@ mod demo_and_bench;
 mod kill_at_crash_points;
 mod missing_offsets;
 mod missing_topics;
+mod network_faults;
 mod new_partition_while_running;
 mod output_record_over_the_limit;
 mod second_instance;
