@@ -38,6 +38,7 @@ pub mod cli;
 pub mod config;
 pub mod connectors;
 pub mod engine;
+pub mod failpoint;
 pub mod format;
 pub mod jobs;
 pub mod kafka;

@@ -1,6 +1,6 @@
 //! The command line as it is written.
 
-use super::{Stop, checkpoint, exit::Code, validate};
+use super::{Stop, checkpoint, exit::Code, run, validate};
 use crate::config::{self, Settings, Sources};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -52,6 +52,8 @@ impl Given {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run the job
+    Run(run::Run),
     /// Check the settings and what they name: folders, broker, topics, transaction timeout
     Validate(validate::Validate),
     /// Look at the checkpoints of the job

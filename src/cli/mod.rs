@@ -6,6 +6,8 @@
 mod arguments;
 mod checkpoint;
 mod exit;
+mod graph;
+mod run;
 mod screen;
 mod validate;
 
@@ -31,6 +33,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 impl Command {
     fn run(&self) -> Result<Code, Stop> {
         match self {
+            Self::Run(command) => command.run(),
             Self::Validate(command) => command.run(),
             Self::Checkpoint(command) => command.run(),
         }

@@ -1,1 +1,50 @@
 //! From a graph of operators to running tasks: channels, barriers, watermarks, supervision.
+//!
+//! ```text
+//! supervisor ── attempt 1, 2, … (restart strategy between them)
+//!                  │  recovery: fence, read what Kafka says is committed, restore exactly that
+//!                  ▼
+//!   sources ──► keyed tasks ──► sink ──► committer         one thread each, bounded channels between
+//!      ▲            │             │          ▲
+//!      └─ barriers ─┴─ acks ──────┴──────────┴── coordinator (drives `protocol`) ──► checkpointer (upload, manifest)
+//! ```
+//!
+//! A task owns everything that it touches and talks only through bounded channels, so back-pressure reaches from the broker
+//! to the source without unbounded memory. The graph has no cycle, so it cannot deadlock.
+
+mod attempt;
+pub mod chain;
+mod checkpointer;
+pub mod cluster;
+mod committer;
+pub mod context;
+mod coordinator;
+mod event;
+pub mod exchange;
+mod frozen;
+mod gate;
+mod halt;
+pub mod keyed_task;
+mod manifest;
+mod message;
+mod meter;
+pub mod output;
+pub mod plan;
+mod port;
+mod restart;
+mod sink;
+pub mod snapshot;
+pub mod source;
+mod stop;
+mod supervisor;
+mod watermarks;
+
+pub use coordinator::{Ask, Bounds, Schedule};
+pub use event::{PartitionState, SourceCommand, TaskEvent, TaskSnapshot};
+pub use halt::Halt;
+pub use message::{Barrier, BarrierKind, MAX_WATERMARK, MIN_WATERMARK, Mark, Message, Timestamp};
+pub use meter::{Meter, OperatorCounter, OperatorEvents};
+pub use restart::RestartStrategy;
+pub use sink::{CommitOutcome, FlushedTransaction, OpenTransaction, Outgoing, Transactions};
+pub use stop::{Stop, Stopped};
+pub use supervisor::{JobSettings, Supervisor};

@@ -1,1 +1,3 @@
 //! The jobs that ship with sluicegate. They are written with [`crate::stream`] and [`mod@crate::format`] only.
+
+pub mod orders;

@@ -1,0 +1,130 @@
+//! `sluicegate run`
+
+use super::{Code, Given, Stop, graph};
+use crate::{
+    checkpoint::Retention,
+    config::{self, Settings},
+    engine::{Ask, Bounds, JobSettings, RestartStrategy, Schedule, Supervisor},
+    kafka::mini::{Connection, MiniCluster, Start},
+    observe::{Health, Metrics, Server, Status, logging},
+    protocol::{CheckpointId, Failure},
+    state::{KeyGroups, Settings as StateSettings},
+};
+use crossbeam_channel::{Sender, unbounded};
+use std::{sync::Arc, time::Duration};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Run the job until it is stopped (SIGTERM, SIGINT: a last checkpoint is committed first).
+///
+/// Every start, the first one apart, recovers from what Kafka says is committed; a start that would have to guess is refused
+/// with exit code 4. A second instance of the same job takes over: the older one exits with code 3.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  sluicegate run --config config/orders.toml --set checkpoint.interval=500ms\n  \
+                        sluicegate run --until-caught-up")]
+pub struct Run {
+    /// End when everything that the input holds now is committed
+    #[arg(long)]
+    until_caught_up: bool,
+    /// With --until-caught-up: move event time to the end first, so that all windows fire and partial batches are written
+    #[arg(long, requires = "until_caught_up")]
+    drain: bool,
+    /// After the group's offsets were lost: go on from this checkpoint, which must be the last confirmed one
+    #[arg(long, value_name = "CHECKPOINT")]
+    restore: Option<u64>,
+    #[command(flatten)]
+    pub(super) given: Given,
+}
+
+impl Run {
+    pub(super) fn run(&self) -> Result<Code, Stop> {
+        let (settings, _) = self.given.load()?;
+        logging::init(&settings.log)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("io")
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::fatal(format!("cannot start the I/O threads: {error}")))?;
+        let (metrics, health) = (Metrics::new(), Arc::new(Health::default()));
+        let _server = match &settings.http.listen {
+            Some(listen) => Some(Server::start(listen, Arc::clone(&metrics), Arc::clone(&health))?),
+            None => None,
+        };
+        let (ask, asked) = unbounded();
+        let stopping = Arc::clone(&health);
+        runtime.spawn(async move { on_signals(&ask, &stopping).await });
+        let plan = graph::of(&settings)?;
+        let cluster = Arc::new(cluster(&settings));
+        let supervisor = Supervisor::new(self.job_settings(&settings)?, cluster, plan, runtime.handle().clone(), metrics, health);
+        supervisor.run(&asked)?;
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        Ok(Code::Done)
+    }
+
+    fn job_settings(&self, settings: &Settings) -> Result<JobSettings, Failure> {
+        let memory = usize::try_from(settings.state.memory).unwrap_or(usize::MAX);
+        Ok(JobSettings {
+            job: settings.job.name.clone(),
+            parallelism: settings.job.parallelism.get(),
+            groups: KeyGroups::new(settings.job.max_parallelism.get())?,
+            group: settings.kafka.group.clone(),
+            producers: settings.kafka.producers,
+            out_of_orderness: settings.source.max_out_of_orderness,
+            idle_timeout: settings.source.idle_timeout,
+            discovery: settings.source.partition_discovery_interval,
+            schedule: Schedule {
+                interval: settings.checkpoint.interval,
+                min_pause: settings.checkpoint.min_pause,
+                timeout: settings.checkpoint.timeout,
+            },
+            location: settings.checkpoint.storage.clone(),
+            retention: Retention { retained: settings.checkpoint.retained, grace: Duration::from_secs(60) },
+            state: StateSettings::new(&settings.state.dir, memory),
+            tolerable_failures: settings.checkpoint.tolerable_failures,
+            restart: match settings.restart {
+                config::Restart::None => RestartStrategy::None,
+                config::Restart::FixedDelay { attempts, delay } => RestartStrategy::FixedDelay { attempts, delay },
+            },
+            bounds: Bounds { until_caught_up: self.until_caught_up, drain: self.drain },
+            restore: self.restore.map(CheckpointId),
+        })
+    }
+}
+
+fn cluster(settings: &Settings) -> MiniCluster {
+    MiniCluster {
+        connection: Connection {
+            bootstrap: settings.kafka.bootstrap_servers.clone(),
+            properties: settings.kafka.properties.clone(),
+            group: settings.kafka.group.clone(),
+            transaction_timeout: settings.kafka.transaction_timeout,
+        },
+        start: match &settings.source.start {
+            config::Start::Earliest => Start::Earliest,
+            config::Start::Latest => Start::Latest,
+            config::Start::Timestamp(timestamp) => Start::Timestamp(*timestamp),
+            config::Start::Offsets(offsets) => Start::Offsets(offsets.clone()),
+        },
+    }
+}
+
+/// The first signal asks for a last checkpoint; whoever sends another one is in a hurry: recovery will cope.
+async fn on_signals(ask: &Sender<Ask>, health: &Health) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        tracing::error!("cannot listen to signals: the job can only be killed (which it survives)");
+        return;
+    };
+    for received in 0_u32.. {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        if received > 0 {
+            tracing::warn!("second signal: leaving at once; what Kafka says is committed stands");
+            std::process::exit(1);
+        }
+        tracing::info!("asked to stop: a last checkpoint is taken and committed");
+        health.set(Status::Stopping);
+        let _ = ask.send(Ask::Stop);
+    }
+}

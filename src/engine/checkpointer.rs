@@ -1,0 +1,124 @@
+//! The thread that makes checkpoints durable: uploads the snapshot's new files, writes the manifest last, and clears away
+//! what nobody needs once Kafka has confirmed the commit.
+
+use super::{event::TaskEvent, halt::Halt, stop::Stop};
+use crate::checkpoint::{Collector, Manifest, Storage, UploadReport, Uploaded};
+use crate::failpoint;
+use crate::protocol::{CheckpointId, Failure, ManifestRef};
+use crate::state::Snapshot;
+use crossbeam_channel::{Receiver, Sender, select};
+use std::time::{Duration, Instant};
+
+/// What the coordinator asks for.
+pub enum Request {
+    /// Upload the snapshot of a checkpoint.
+    Upload(CheckpointId, Snapshot),
+    /// Write the manifest of the checkpoint that was uploaded last; its files are filled in here.
+    Publish(Box<Manifest>),
+    /// Kafka has confirmed the commit: write the marker, delete what only older checkpoints need.
+    Confirm(ManifestRef),
+}
+
+/// What the checkpointer works with.
+pub struct Checkpointer {
+    /// Where checkpoints go.
+    pub storage: Storage,
+    /// What of the restored checkpoint need not be uploaded again.
+    pub uploaded: Uploaded,
+    /// Clears away old checkpoints.
+    pub collector: Collector,
+    /// Longest time for an upload.
+    pub timeout: Duration,
+    /// From the coordinator.
+    pub requests: Receiver<Request>,
+    /// To the coordinator.
+    pub events: Sender<TaskEvent>,
+    /// The end of the attempt.
+    pub stop: Stop,
+}
+
+impl Checkpointer {
+    /// Runs until the attempt ends.
+    pub fn run(mut self) -> Result<(), Halt> {
+        let mut report: Option<(CheckpointId, UploadReport)> = None;
+        let mut published: Option<Box<Manifest>> = None;
+        loop {
+            let request = select! {
+                recv(self.requests) -> request => request.map_err(|_| Halt::Stopped)?,
+                recv(self.stop.signal()) -> _ => return Err(Halt::Stopped),
+            };
+            match request {
+                Request::Upload(checkpoint, snapshot) => match self.upload(checkpoint, &snapshot) {
+                    Ok(done) => {
+                        let (new_bytes, total_bytes, took) = (done.new_bytes, done.total_bytes, done.took);
+                        report = Some((checkpoint, done));
+                        self.tell(TaskEvent::StateUploaded { checkpoint, new_bytes, total_bytes, took })?;
+                    }
+                    Err(failure) => self.tell(TaskEvent::PrepareFailed { checkpoint, failure })?,
+                },
+                Request::Publish(mut manifest) => {
+                    let checkpoint = manifest.checkpoint;
+                    if let Some((_, done)) = report.take().filter(|(uploaded, _)| *uploaded == checkpoint) {
+                        (manifest.new_bytes, manifest.total_bytes, manifest.files) =
+                            (done.new_bytes, done.total_bytes, done.files);
+                    }
+                    match self.publish(&manifest) {
+                        Ok(durable) => {
+                            published = Some(manifest);
+                            self.tell(TaskEvent::ManifestDurable(durable))?;
+                        }
+                        Err(failure) => self.tell(TaskEvent::PrepareFailed { checkpoint, failure })?,
+                    }
+                }
+                Request::Confirm(durable) => {
+                    self.confirm(durable, published.take().as_deref())?;
+                    self.tell(TaskEvent::Confirmed { checkpoint: durable.checkpoint })?;
+                }
+            }
+        }
+    }
+
+    fn tell(&self, event: TaskEvent) -> Result<(), Halt> {
+        Ok(self.stop.send(&self.events, event)?)
+    }
+
+    fn upload(&mut self, checkpoint: CheckpointId, snapshot: &Snapshot) -> Result<UploadReport, Failure> {
+        failpoint::hit("before-prepare")?;
+        let names: Vec<String> = snapshot.files().iter().map(|file| file.name.clone()).collect();
+        let report = self.storage.upload(checkpoint, snapshot.dir(), &names, &mut self.uploaded, self.timeout)?;
+        failpoint::hit("after-upload")?;
+        Ok(report)
+    }
+
+    fn publish(&mut self, manifest: &Manifest) -> Result<ManifestRef, Failure> {
+        // Before the first commit of this attempt: what is there now and not ours was left behind by dead attempts.
+        if let Err(failure) = self.collector.survey() {
+            tracing::warn!(%failure, "old checkpoints could not be listed; they are kept");
+        }
+        self.storage.put_manifest(manifest)
+    }
+
+    /// Best effort: the commit stands already.
+    fn confirm(&mut self, durable: ManifestRef, manifest: Option<&Manifest>) -> Result<(), Failure> {
+        failpoint::hit("before-confirm")?;
+        let since = Instant::now();
+        if let Err(failure) = self.storage.put_marker(durable) {
+            tracing::warn!(checkpoint = durable.checkpoint.0, %failure, "marker not written; Kafka knows that it is committed");
+            return Ok(());
+        }
+        let Some(manifest) = manifest else { return Ok(()) };
+        let collected = self.collector.confirmed(manifest);
+        let took = since.elapsed();
+        tracing::debug!(
+            checkpoint = durable.checkpoint.0,
+            manifests = collected.manifests.len(),
+            files = collected.files,
+            ?took,
+            "cleared away"
+        );
+        for why in &collected.postponed {
+            tracing::warn!(checkpoint = durable.checkpoint.0, why, "could not be cleared away, is tried again");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,33 @@
+//! What the engine needs of Kafka, and nothing more. Kafka itself is one implementation; tests and the simulation are others.
+
+use super::{sink::Transactions, source::SplitReader, stop::Stop};
+use crate::protocol::{Failure, Positions, TopicPartition, recovery::CommittedOffset};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A log with consumer groups and transactions. Every call blocks for a bounded time, retries what passes by itself, and ends
+/// early when `stop` is given.
+pub trait Cluster: Send + Sync {
+    /// Numbers of the partitions of `topic`; refuses a topic that is not there, naming the command that creates it.
+    fn partitions(&self, topic: &str) -> Result<BTreeSet<i32>, Failure>;
+
+    /// Per partition, the first offset that the log still holds and the one behind its last record.
+    fn log_bounds(&self, partitions: &[TopicPartition]) -> Result<BTreeMap<TopicPartition, (i64, i64)>, Failure>;
+
+    /// What the job's group has committed, none of it from a transaction that may still be aborted.
+    fn committed(&self, partitions: &[TopicPartition]) -> Result<BTreeMap<TopicPartition, Option<CommittedOffset>>, Failure>;
+
+    /// Where partitions without a committed offset begin. `discovered`: they appeared after the job's start, so all of their
+    /// records did too.
+    fn start_positions(&self, partitions: &[TopicPartition], discovered: bool) -> Result<Positions, Failure>;
+
+    /// Reads `topic` from `positions`.
+    fn reader(&self, topic: &str, positions: &Positions, stop: &Stop) -> Result<Box<dyn SplitReader>, Failure>;
+
+    /// Fences these ids: whoever used them cannot commit any more, and what they left open is aborted.
+    fn fence(&self, ids: &BTreeSet<String>, stop: &Stop) -> Result<(), Failure>;
+
+    /// Fences `fence` and `ids`: whoever used them cannot commit any more, and what they left open is aborted. Gives out
+    /// transactions on `ids` then, the first one on the first id: every pool of every size has it, so that a successor that
+    /// knows no manifest of this attempt fences it all the same.
+    fn transactions(&self, fence: &BTreeSet<String>, ids: &[String], stop: &Stop) -> Result<Box<dyn Transactions>, Failure>;
+}

@@ -1,0 +1,53 @@
+//! The thread that commits: it waits for a permit, and does nothing else.
+
+use super::{
+    event::TaskEvent,
+    halt::Halt,
+    sink::{CommitOutcome, Sealed},
+    stop::Stop,
+};
+use crate::failpoint;
+use crate::protocol::{CommitPermit, Failure};
+use crossbeam_channel::{Receiver, Sender, select};
+use std::time::Instant;
+
+/// What the committer works with.
+pub struct Committer {
+    /// Flushed transactions, in order of their checkpoints.
+    pub sealed: Receiver<Sealed>,
+    /// Permits, in the same order.
+    pub permits: Receiver<CommitPermit>,
+    /// To the coordinator.
+    pub events: Sender<TaskEvent>,
+    /// The end of the attempt.
+    pub stop: Stop,
+}
+
+impl Committer {
+    /// Runs until the attempt ends.
+    pub fn run(self) -> Result<(), Halt> {
+        loop {
+            let permit = select! {
+                recv(self.permits) -> permit => permit.map_err(|_| Halt::Stopped)?,
+                recv(self.stop.signal()) -> _ => return Err(Halt::Stopped),
+            };
+            let Sealed { checkpoint, transaction } = self.sealed.recv().map_err(|_| Halt::Stopped)?;
+            if checkpoint != permit.checkpoint() {
+                let wanted = permit.checkpoint();
+                return Err(Failure::attempt(format!("permit for checkpoint {wanted}, transaction of {checkpoint}")).into());
+            }
+            failpoint::hit("after-manifest")?;
+            let since = Instant::now();
+            let outcome = transaction.commit(permit);
+            if outcome == CommitOutcome::Committed {
+                failpoint::hit("after-commit")?;
+            }
+            let event = match outcome {
+                CommitOutcome::Committed => TaskEvent::Committed { checkpoint, took: since.elapsed() },
+                CommitOutcome::Fenced(message) => TaskEvent::CommitFailed { checkpoint, fenced: true, message },
+                CommitOutcome::Unknown(message) => TaskEvent::CommitFailed { checkpoint, fenced: false, message },
+            };
+            self.stop.send(&self.events, event)?;
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! Drives the protocol: turns what the threads report into its events, and its commands into work for the threads.
+//!
+//! It decides nothing itself but the time: when a checkpoint is due, and when one has taken too long.
+
+use super::{
+    checkpointer::Request,
+    event::{PartitionState, SourceCommand, TaskEvent, TaskSnapshot},
+    manifest::Blueprint,
+    message::{Barrier, BarrierKind},
+};
+use crate::observe::{CheckpointReport, Metrics, Phases};
+use crate::protocol::{CheckpointId, Command, CommitOutcome, CommitPermit, Coordinator, Event, Failure, Positions, Trigger};
+use crate::state::Horizon;
+use crossbeam_channel::{Receiver, Sender, select};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// When checkpoints are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schedule {
+    /// From one trigger to the next.
+    pub interval: Duration,
+    /// From the end of one checkpoint to the next trigger, at least.
+    pub min_pause: Duration,
+    /// A checkpoint that takes longer ends the attempt.
+    pub timeout: Duration,
+}
+
+/// Asked from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// Take a last checkpoint, commit it, end.
+    Stop,
+}
+
+/// When the job ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Bounds {
+    /// When the input's end at the start is committed.
+    pub until_caught_up: bool,
+    /// Event time is moved to the end before the last checkpoint.
+    pub drain: bool,
+}
+
+/// The ends of the channels that the coordinator writes to.
+pub struct Links {
+    /// One for each source task.
+    pub sources: Vec<Sender<SourceCommand>>,
+    /// To the checkpointer.
+    pub checkpointer: Sender<Request>,
+    /// To the committer.
+    pub permits: Sender<CommitPermit>,
+}
+
+/// What is known of the checkpoint that is being made.
+struct Making {
+    checkpoint: CheckpointId,
+    started: Instant,
+    deadline: Instant,
+    snapshots: Vec<(usize, TaskSnapshot)>,
+    phases: Phases,
+    last: Instant,
+    records_out: u64,
+    new_bytes: u64,
+    total_bytes: u64,
+}
+
+impl Making {
+    /// Time since the last call: the length of the phase that ended now.
+    fn lap(&mut self) -> Duration {
+        let now = Instant::now();
+        now.saturating_duration_since(std::mem::replace(&mut self.last, now))
+    }
+}
+
+/// How the attempt ended.
+#[derive(Debug)]
+pub enum Ending {
+    /// The final checkpoint is confirmed.
+    Finished,
+    /// It cannot go on.
+    Failed {
+        /// Why.
+        failure: Failure,
+        /// The checkpoint that failed by it, if one did.
+        checkpoint: Option<CheckpointId>,
+    },
+}
+
+/// Drives one attempt.
+pub struct Driver {
+    core: Coordinator,
+    schedule: Schedule,
+    bounds: Bounds,
+    links: Links,
+    blueprint: Blueprint,
+    metrics: Arc<Metrics>,
+    committed: Arc<dyn Fn(CheckpointId) + Send + Sync>,
+    horizon: Horizon,
+    making: Option<Making>,
+    next_due: Instant,
+    caught_up: usize,
+    stopping: bool,
+}
+
+impl Driver {
+    /// A driver for a fresh attempt; the first checkpoint is due at once. `committed` is told of each commit.
+    pub fn new(
+        core: Coordinator,
+        schedule: Schedule,
+        bounds: Bounds,
+        links: Links,
+        blueprint: Blueprint,
+        metrics: Arc<Metrics>,
+        committed: Arc<dyn Fn(CheckpointId) + Send + Sync>,
+        horizon: Horizon,
+    ) -> Self {
+        Self {
+            core,
+            schedule,
+            bounds,
+            links,
+            blueprint,
+            metrics,
+            committed,
+            horizon,
+            making: None,
+            next_due: Instant::now(),
+            caught_up: 0,
+            stopping: false,
+        }
+    }
+
+    /// Runs until the job is finished or the attempt cannot go on.
+    pub fn run(mut self, events: &Receiver<TaskEvent>, asked: &Receiver<Ask>) -> Ending {
+        loop {
+            let wake = self.making.as_ref().map_or(self.next_due, |making| making.deadline);
+            let patience = wake.saturating_duration_since(Instant::now());
+            let commands = select! {
+                recv(events) -> event => match event {
+                    Ok(event) => self.digest(event),
+                    Err(_) => Err(Failure::attempt("all tasks have ended")),
+                },
+                recv(asked) -> ask => match ask {
+                    Ok(Ask::Stop) => Ok(self.stop()),
+                    // Nobody is left to ask: the job goes on.
+                    Err(_) => { std::thread::sleep(Duration::from_millis(5)); Ok(Vec::new()) }
+                },
+                default(patience) => Ok(self.tick()),
+            };
+            match commands.and_then(|commands| self.execute(commands)) {
+                Ok(None) => {}
+                Ok(Some(ending)) => return ending,
+                Err(failure) => return Ending::Failed { failure, checkpoint: None },
+            }
+        }
+    }
+
+    fn tick(&mut self) -> Vec<Command> {
+        let now = Instant::now();
+        match &self.making {
+            Some(making) if now >= making.deadline => {
+                let checkpoint = making.checkpoint;
+                self.core.handle(Event::TimedOut { checkpoint })
+            }
+            None if now >= self.next_due => {
+                self.next_due = now + self.schedule.interval;
+                self.core.handle(Event::TriggerDue { trigger: Trigger::Interval })
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn stop(&mut self) -> Vec<Command> {
+        if std::mem::replace(&mut self.stopping, true) {
+            return Vec::new();
+        }
+        self.core.handle(Event::TriggerDue { trigger: Trigger::Final })
+    }
+
+    fn digest(&mut self, event: TaskEvent) -> Result<Vec<Command>, Failure> {
+        let event = match event {
+            TaskEvent::Acknowledged { checkpoint, task, snapshot } => {
+                let positions = positions(&snapshot.partitions);
+                if let Some(making) = self.making.as_mut().filter(|making| making.checkpoint == checkpoint) {
+                    making.snapshots.push((task, snapshot));
+                    making.phases.align = making.started.elapsed();
+                    making.last = Instant::now();
+                }
+                Event::TaskAcknowledged { checkpoint, task, positions }
+            }
+            TaskEvent::OutputFlushed { checkpoint, records, stall } => {
+                if let Some(making) = &mut self.making {
+                    making.phases.flush = stall;
+                    making.records_out = records;
+                }
+                Event::OutputFlushed { checkpoint }
+            }
+            TaskEvent::SnapshotReady { checkpoint, snapshot } => {
+                if let Some(making) = &mut self.making {
+                    making.phases.state_write = making.started.elapsed().saturating_sub(making.phases.align);
+                    making.last = Instant::now();
+                }
+                self.send_checkpointer(Request::Upload(checkpoint, snapshot))?;
+                return Ok(Vec::new());
+            }
+            TaskEvent::StateUploaded { checkpoint, new_bytes, total_bytes, took } => {
+                if let Some(making) = &mut self.making {
+                    making.phases.upload = took;
+                    making.new_bytes = new_bytes;
+                    making.total_bytes = total_bytes;
+                    making.last = Instant::now();
+                }
+                Event::StateUploaded { checkpoint }
+            }
+            TaskEvent::ManifestDurable(manifest) => {
+                if let Some(making) = &mut self.making {
+                    making.phases.manifest = making.lap();
+                }
+                Event::ManifestDurable { manifest }
+            }
+            TaskEvent::PrepareFailed { checkpoint, failure } => Event::PrepareFailed { checkpoint, failure },
+            TaskEvent::Committed { checkpoint, took } => {
+                if let Some(making) = &mut self.making {
+                    making.phases.commit = took;
+                }
+                // Kafka confirmed it: no replay will begin before the event time of this checkpoint.
+                self.horizon.raise(self.blueprint.watermark());
+                self.report(checkpoint);
+                (self.committed)(checkpoint);
+                Event::Committed { checkpoint }
+            }
+            TaskEvent::CommitFailed { checkpoint, fenced, message } => {
+                let outcome = if fenced { CommitOutcome::Fenced } else { CommitOutcome::Unknown };
+                Event::CommitFailed { checkpoint, outcome, message }
+            }
+            TaskEvent::Confirmed { checkpoint } => {
+                self.making = None;
+                let pause = Instant::now() + self.schedule.min_pause;
+                self.next_due = self.next_due.max(pause);
+                Event::Confirmed { checkpoint }
+            }
+            TaskEvent::CaughtUp { .. } => {
+                self.caught_up += 1;
+                let all = self.caught_up >= self.links.sources.len();
+                return Ok(if all && self.bounds.until_caught_up { self.stop() } else { Vec::new() });
+            }
+            TaskEvent::NewPartitions(positions) => {
+                self.add_partitions(&positions)?;
+                Event::PartitionsAdded { positions }
+            }
+            TaskEvent::Failed { thread, failure } => return Err(failure.context(format!("task {thread}"))),
+        };
+        Ok(self.core.handle(event))
+    }
+
+    fn execute(&mut self, commands: Vec<Command>) -> Result<Option<Ending>, Failure> {
+        for command in commands {
+            match command {
+                Command::InjectBarrier { checkpoint, trigger } => self.inject(checkpoint, trigger)?,
+                Command::WriteManifest { checkpoint, .. } => {
+                    let making = self.making.as_mut().filter(|making| making.checkpoint == checkpoint);
+                    let making = making.ok_or_else(|| Failure::attempt(format!("checkpoint {checkpoint} is not being made")))?;
+                    let snapshots = std::mem::take(&mut making.snapshots);
+                    let manifest = self.blueprint.manifest(checkpoint, self.core.base(), &snapshots);
+                    self.send_checkpointer(Request::Publish(Box::new(manifest)))?;
+                }
+                Command::Commit(permit) => {
+                    self.links.permits.send(permit).map_err(|_| Failure::attempt("the committer has ended"))?;
+                }
+                Command::Confirm { manifest } => self.send_checkpointer(Request::Confirm(manifest))?,
+                Command::EndAttempt { failure, checkpoint } => return Ok(Some(Ending::Failed { failure, checkpoint })),
+                Command::Finished => return Ok(Some(Ending::Finished)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn inject(&mut self, checkpoint: CheckpointId, trigger: Trigger) -> Result<(), Failure> {
+        let started = Instant::now();
+        self.making = Some(Making {
+            checkpoint,
+            started,
+            deadline: started + self.schedule.timeout,
+            snapshots: Vec::new(),
+            phases: Phases::default(),
+            last: started,
+            records_out: 0,
+            new_bytes: 0,
+            total_bytes: 0,
+        });
+        let kind = match trigger {
+            Trigger::Final if self.bounds.drain => BarrierKind::Drain,
+            Trigger::Final => BarrierKind::Final,
+            Trigger::Start | Trigger::Interval | Trigger::Savepoint => BarrierKind::Running,
+        };
+        self.blueprint.begin(trigger);
+        for source in &self.links.sources {
+            let command = SourceCommand::Inject(Barrier { checkpoint, kind });
+            source.send(command).map_err(|_| Failure::attempt("a source has ended"))?;
+        }
+        Ok(())
+    }
+
+    fn send_checkpointer(&self, request: Request) -> Result<(), Failure> {
+        self.links.checkpointer.send(request).map_err(|_| Failure::attempt("the checkpointer has ended"))
+    }
+
+    /// Gives new partitions to the sources in turn.
+    fn add_partitions(&mut self, positions: &Positions) -> Result<(), Failure> {
+        let sources = self.links.sources.len().max(1);
+        for (partition, offset) in positions {
+            let index = usize::try_from(partition.partition).unwrap_or(0) % sources;
+            let Some(source) = self.links.sources.get(index) else { continue };
+            tracing::info!(%partition, offset, "new partition");
+            let one = Positions::from([(partition.clone(), *offset)]);
+            source.send(SourceCommand::Add(one)).map_err(|_| Failure::attempt("a source has ended"))?;
+        }
+        Ok(())
+    }
+
+    fn report(&self, checkpoint: CheckpointId) {
+        let Some(making) = self.making.as_ref().filter(|making| making.checkpoint == checkpoint) else { return };
+        let report = CheckpointReport {
+            checkpoint,
+            duration: making.started.elapsed(),
+            phases: making.phases,
+            size_bytes: making.total_bytes,
+            new_bytes: making.new_bytes,
+            records_in: self.blueprint.records_since_last(),
+            records_out: making.records_out,
+            offsets: self.blueprint.positions(),
+        };
+        report.publish(&self.metrics);
+    }
+}
+
+fn positions(partitions: &[PartitionState]) -> Positions {
+    partitions.iter().map(|state| (state.partition.clone(), state.offset)).collect()
+}

@@ -1,0 +1,174 @@
+//! From what the tasks were at a barrier to the manifest that says so.
+
+use super::{
+    event::{PartitionState, TaskSnapshot},
+    message::{MIN_WATERMARK, Timestamp},
+    plan::Plan,
+};
+use crate::checkpoint::{GraphIdentity, InputPosition, Manifest, OperatorEntry, Reason, StateEntry};
+use crate::protocol::{CheckpointId, JobName, ManifestRef, Positions, Trigger};
+use crate::state::StateDescriptor;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// What all manifests of an attempt have in common, and what the last one said.
+#[derive(Debug, Clone)]
+pub struct Blueprint {
+    /// The job.
+    pub job: JobName,
+    /// Its consumer group.
+    pub group: String,
+    /// Tasks per stage.
+    pub parallelism: usize,
+    /// Key groups.
+    pub max_parallelism: u16,
+    /// The transactional ids that this attempt may use.
+    pub transactional_ids: Vec<String>,
+    /// The graph.
+    pub plan: Plan,
+    /// For each task of the attempt, the index of its vertex.
+    pub vertex_of_task: Vec<usize>,
+    /// Positions of the last checkpoint.
+    pub last: Positions,
+    reason: Reason,
+    records: u64,
+    watermark: Timestamp,
+}
+
+impl Blueprint {
+    /// For an attempt that begins at `start`.
+    #[allow(clippy::too_many_arguments)]
+    pub fn new(
+        job: JobName,
+        group: String,
+        (parallelism, max_parallelism): (usize, u16),
+        transactional_ids: Vec<String>,
+        plan: Plan,
+        vertex_of_task: Vec<usize>,
+        start: Positions,
+    ) -> Self {
+        let (reason, records) = (Reason::Interval, 0);
+        Self {
+            job,
+            group,
+            parallelism,
+            max_parallelism,
+            transactional_ids,
+            plan,
+            vertex_of_task,
+            last: start,
+            reason,
+            records,
+            watermark: MIN_WATERMARK,
+        }
+    }
+
+    /// A checkpoint begins.
+    pub fn begin(&mut self, trigger: Trigger) {
+        self.reason = match trigger {
+            Trigger::Start => Reason::Start,
+            Trigger::Interval => Reason::Interval,
+            Trigger::Final => Reason::Final,
+            Trigger::Savepoint => Reason::Savepoint,
+        };
+    }
+
+    /// Positions of the last manifest.
+    pub fn positions(&self) -> Positions {
+        self.last.clone()
+    }
+
+    /// Lowest event time of any task at the last manifest.
+    pub fn watermark(&self) -> Timestamp {
+        self.watermark
+    }
+
+    /// Records between the last two manifests.
+    pub fn records_since_last(&self) -> u64 {
+        self.records
+    }
+
+    /// The manifest of `checkpoint`; the files are filled in by whoever uploads them.
+    pub fn manifest(
+        &mut self,
+        checkpoint: CheckpointId,
+        base: Option<ManifestRef>,
+        snapshots: &[(usize, TaskSnapshot)],
+    ) -> Manifest {
+        let mut manifest = Manifest::new(self.job.clone(), checkpoint, base, self.reason);
+        manifest.group.clone_from(&self.group);
+        manifest.parallelism = u32::try_from(self.parallelism).unwrap_or(u32::MAX);
+        manifest.max_parallelism = u32::from(self.max_parallelism);
+        manifest.transactional_ids.clone_from(&self.transactional_ids);
+        manifest.graph = graph_identity(&self.plan);
+        let mut partitions: Vec<&PartitionState> = snapshots.iter().flat_map(|(_, snapshot)| &snapshot.partitions).collect();
+        partitions.sort_by(|a, b| a.partition.cmp(&b.partition));
+        manifest.input = partitions
+            .iter()
+            .map(|state| InputPosition {
+                topic: state.partition.topic.to_string(),
+                partition: state.partition.partition,
+                offset: state.offset,
+                timestamp_seen: state.max_timestamp,
+                idle: state.idle,
+            })
+            .collect();
+        manifest.operators = self.operators(snapshots);
+        self.watermark = snapshots.iter().map(|(_, snapshot)| snapshot.watermark).min().unwrap_or(MIN_WATERMARK);
+        let positions = manifest.positions();
+        let before = |partition| self.last.get(partition).copied().unwrap_or(0);
+        self.records = positions.iter().map(|(partition, offset)| u64::try_from(offset - before(partition)).unwrap_or(0)).sum();
+        self.last = positions;
+        manifest
+    }
+
+    fn operators(&self, snapshots: &[(usize, TaskSnapshot)]) -> Vec<OperatorEntry> {
+        let mut watermarks: BTreeMap<usize, Timestamp> = BTreeMap::new();
+        let mut lists: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+        let mut in_order: Vec<&(usize, TaskSnapshot)> = snapshots.iter().collect();
+        in_order.sort_by_key(|(task, _)| *task);
+        for (task, snapshot) in in_order {
+            if let Some(vertex) = self.vertex_of_task.get(*task) {
+                let lowest = watermarks.entry(*vertex).or_insert(snapshot.watermark);
+                *lowest = (*lowest).min(snapshot.watermark);
+            }
+            for (operator, elements) in snapshot.operators.clone().into_lists() {
+                lists.entry(operator).or_default().extend(elements);
+            }
+        }
+        let mut operators = Vec::new();
+        for (index, vertex) in self.plan.vertices.iter().enumerate() {
+            let watermark = watermarks.get(&index).copied().filter(|watermark| *watermark != MIN_WATERMARK);
+            let tasks = self.vertex_of_task.iter().filter(|vertex| **vertex == index).count();
+            for name in &vertex.operators {
+                let states = self.plan.states.iter().filter(|state| state.operator == *name);
+                operators.push(OperatorEntry {
+                    name: name.clone(),
+                    parallelism: u32::try_from(tasks).unwrap_or(u32::MAX),
+                    watermark,
+                    states: states.map(state_entry).collect(),
+                    operator_state: lists.remove(name).unwrap_or_default(),
+                });
+            }
+        }
+        operators
+    }
+}
+
+fn state_entry(state: &StateDescriptor) -> StateEntry {
+    let mut details = match serde_json::to_value(state) {
+        Ok(Value::Object(fields)) => fields,
+        _ => serde_json::Map::new(),
+    };
+    let kind = details.remove("kind").and_then(|kind| kind.as_str().map(str::to_owned)).unwrap_or_default();
+    // The entry stands below its operator and has its own name already.
+    details.remove("operator");
+    details.remove("name");
+    StateEntry { name: state.name.clone(), kind, details }
+}
+
+/// Names and shape of a graph.
+pub fn graph_identity(plan: &Plan) -> GraphIdentity {
+    let operators = plan.vertices.iter().flat_map(|vertex| vertex.operators.iter().cloned()).collect();
+    GraphIdentity { fingerprint: plan.fingerprint(), operators }
+}

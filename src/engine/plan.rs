@@ -1,0 +1,88 @@
+//! A job's graph, ready to be run with any parallelism: what [`crate::stream`] builds and an attempt turns into threads.
+
+use super::{context::TaskContext, halt::Halt};
+use crate::state::StateDescriptor;
+use std::{any::Any, fmt, sync::Arc};
+
+/// Channel ends of one edge, for each upstream task a `Vec<Sender<_>>` (one for each downstream task), and for each
+/// downstream task a `Vec<Receiver<_>>` (one for each upstream task). Only the edge's two vertices know the type.
+pub struct Channels {
+    /// One for each upstream task.
+    pub senders: Vec<Box<dyn Any + Send>>,
+    /// One for each downstream task.
+    pub receivers: Vec<Box<dyn Any + Send>>,
+}
+
+type MakeChannels = dyn Fn(usize, usize, usize) -> Channels + Send + Sync;
+type RunTask = dyn Fn(&mut TaskContext) -> Result<(), Halt> + Send + Sync;
+
+/// A keyed exchange from one vertex to another.
+#[derive(Clone)]
+pub struct Edge {
+    /// Index of the upstream vertex.
+    pub from: usize,
+    /// Index of the downstream vertex.
+    pub to: usize,
+    /// Makes the channels for (upstream tasks, downstream tasks, batches per channel).
+    pub channels: Arc<MakeChannels>,
+}
+
+/// What drives a vertex.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VertexKind {
+    /// Reads a topic.
+    Source {
+        /// Name of the topic.
+        topic: String,
+    },
+    /// Reads an edge.
+    Keyed,
+}
+
+/// A chain of operators that runs as one task per subtask.
+#[derive(Clone)]
+pub struct Vertex {
+    /// Name: that of its first operator.
+    pub name: String,
+    /// What drives it.
+    pub kind: VertexKind,
+    /// Whether it writes to the sink.
+    pub has_output: bool,
+    /// Names of its operators, first to last.
+    pub operators: Vec<String>,
+    /// The task's whole life; runs on a thread of its own.
+    pub run: Arc<RunTask>,
+}
+
+/// The graph.
+#[derive(Clone, Default)]
+pub struct Plan {
+    /// Sources and keyed stages, upstream first.
+    pub vertices: Vec<Vertex>,
+    /// Exchanges between them.
+    pub edges: Vec<Edge>,
+    /// Output topics; records name them by index.
+    pub topics: Vec<String>,
+    /// Keyed states of all operators.
+    pub states: Vec<StateDescriptor>,
+}
+
+impl Plan {
+    /// A text that is the same for the same graph: names of vertices, operators, states and topics.
+    pub fn fingerprint(&self) -> String {
+        let mut text = String::new();
+        for vertex in &self.vertices {
+            text.push_str(&format!("{}[{}];", vertex.name, vertex.operators.join(",")));
+        }
+        for edge in &self.edges {
+            text.push_str(&format!("{}->{};", edge.from, edge.to));
+        }
+        text
+    }
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plan").field("graph", &self.fingerprint()).field("topics", &self.topics).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,70 @@
+//! Restart strategies: whether and when a failed attempt is followed by another.
+
+use std::time::Duration;
+
+/// As Flink's strategies of the same names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RestartStrategy {
+    /// The first failure ends the job.
+    None,
+    /// Up to `attempts` restarts, `delay` apart. A job that has committed a checkpoint since starts counting anew.
+    FixedDelay {
+        /// Restarts, at most.
+        attempts: u32,
+        /// Pause before each.
+        delay: Duration,
+    },
+}
+
+/// Counts failures against a strategy.
+#[derive(Debug)]
+pub struct Restarts {
+    strategy: RestartStrategy,
+    used: u32,
+}
+
+impl Restarts {
+    /// No failure yet.
+    pub fn new(strategy: RestartStrategy) -> Self {
+        Self { strategy, used: 0 }
+    }
+
+    /// An attempt made progress: it committed a checkpoint.
+    pub fn progress(&mut self) {
+        self.used = 0;
+    }
+
+    /// An attempt failed: the pause before the next, or none if there is to be no next.
+    pub fn next(&mut self) -> Option<Duration> {
+        match self.strategy {
+            RestartStrategy::FixedDelay { attempts, delay } if self.used < attempts => {
+                self.used += 1;
+                Some(delay)
+            }
+            RestartStrategy::None | RestartStrategy::FixedDelay { .. } => None,
+        }
+    }
+
+    /// Restarts used since the last progress, and how many are allowed.
+    pub fn used(&self) -> (u32, u32) {
+        match self.strategy {
+            RestartStrategy::None => (self.used, 0),
+            RestartStrategy::FixedDelay { attempts, .. } => (self.used, attempts),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fixed_delay_gives_up_after_its_attempts_unless_there_was_progress() {
+        let delay = Duration::from_millis(10);
+        let mut restarts = Restarts::new(RestartStrategy::FixedDelay { attempts: 2, delay });
+        assert_eq!([restarts.next(), restarts.next(), restarts.next()], [Some(delay), Some(delay), None]);
+        restarts.progress();
+        assert_eq!(restarts.next(), Some(delay));
+        assert_eq!(Restarts::new(RestartStrategy::None).next(), None);
+    }
+}

@@ -1,0 +1,136 @@
+//! The sink task: the open transaction of the current epoch, and what the rest of the engine needs of transactions.
+//!
+//! ```text
+//! tasks ──batches──► gate ──► transaction N ──barrier N: flush──► committer ──permit N──► committed
+//!                              │
+//!                              └─ only after the flush: transaction N+1, on another producer
+//! ```
+//!
+//! Order per output partition is kept because nothing of N+1 is sent before every record of N was acknowledged.
+
+use super::meter::Meter;
+use super::{
+    event::TaskEvent,
+    gate::{Gate, Incoming},
+    halt::Halt,
+    message::{BarrierKind, MIN_WATERMARK, Message},
+    output::OutputBatch,
+    stop::Stop,
+};
+use crate::failpoint;
+use crate::protocol::{CheckpointId, CommitPermit, Failure};
+use crossbeam_channel::{Receiver, Sender};
+use std::time::{Duration, Instant};
+
+/// A record for a transaction.
+#[derive(Debug, Clone, Copy)]
+pub struct Outgoing<'a> {
+    /// Topic.
+    pub topic: &'a str,
+    /// Key; decides the partition. None: any partition.
+    pub key: Option<&'a [u8]>,
+    /// Value; none in a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// Headers.
+    pub headers: &'a [(&'static str, Vec<u8>)],
+}
+
+/// Gives out transactions, each on a freshly initialised producer.
+pub trait Transactions: Send {
+    /// The next transaction; waits for a producer to be ready.
+    fn begin(&mut self) -> Result<Box<dyn OpenTransaction>, Failure>;
+}
+
+/// A transaction that takes records.
+pub trait OpenTransaction: Send {
+    /// Adds a record; waits while the producer's queue is full.
+    fn send(&mut self, record: &Outgoing<'_>) -> Result<(), Failure>;
+    /// Closes the transaction to new records and waits until every delivery is confirmed.
+    fn flush(self: Box<Self>) -> Result<Box<dyn FlushedTransaction>, Failure>;
+}
+
+/// A transaction whose records are all in Kafka, invisible still.
+pub trait FlushedTransaction: Send {
+    /// Commits outputs, offsets and the pointer to the state in one step.
+    fn commit(self: Box<Self>, permit: CommitPermit) -> CommitOutcome;
+}
+
+/// What Kafka said to a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommitOutcome {
+    /// It is visible.
+    Committed,
+    /// Another instance has taken the transactional id: this one must not go on.
+    Fenced(String),
+    /// Anything else. It may have been committed or not; only recovery can tell.
+    Unknown(String),
+}
+
+/// A flushed transaction on its way to the committer.
+pub struct Sealed {
+    /// Which checkpoint.
+    pub checkpoint: CheckpointId,
+    /// The transaction.
+    pub transaction: Box<dyn FlushedTransaction>,
+}
+
+/// What the sink task works with.
+pub struct Sink {
+    /// Channels from all tasks with output.
+    pub inputs: Vec<Receiver<Message<OutputBatch>>>,
+    /// Topic names by index.
+    pub topics: Vec<String>,
+    /// Source of transactions.
+    pub transactions: Box<dyn Transactions>,
+    /// To the committer.
+    pub sealed: Sender<Sealed>,
+    /// To the coordinator.
+    pub events: Sender<TaskEvent>,
+    /// The end of the attempt.
+    pub stop: Stop,
+    /// Counters.
+    pub metrics: Meter,
+}
+
+impl Sink {
+    /// Runs until the attempt ends.
+    pub fn run(mut self) -> Result<(), Halt> {
+        let mut gate = Gate::new(std::mem::take(&mut self.inputs), MIN_WATERMARK, self.stop.clone());
+        let mut transaction = Some(self.transactions.begin()?);
+        let mut records: u64 = 0;
+        loop {
+            let waiting_since = Instant::now();
+            let incoming = gate.next(Duration::from_secs(1))?;
+            let working_since = Instant::now();
+            self.metrics.idle(working_since - waiting_since);
+            match incoming {
+                Incoming::Batch(batch) => {
+                    let open = transaction.as_mut().ok_or_else(|| Failure::fatal("records after the final barrier"))?;
+                    for record in &batch.records {
+                        let topic = self.topics.get(usize::from(record.topic)).map_or("", String::as_str);
+                        let (key, value) = (batch.key(record), batch.value(record));
+                        open.send(&Outgoing { topic, key, value, headers: batch.headers(record) })?;
+                    }
+                    records += batch.records.len() as u64;
+                    self.metrics.written(&batch, &self.topics);
+                }
+                Incoming::Barrier(barrier) => {
+                    let open = transaction.take().ok_or_else(|| Failure::fatal("barrier after the final barrier"))?;
+                    failpoint::hit("before-flush")?;
+                    let flushed = open.flush()?;
+                    if barrier.kind == BarrierKind::Running {
+                        transaction = Some(self.transactions.begin()?);
+                    }
+                    let stall = gate.take_stall() + working_since.elapsed();
+                    self.metrics.stall(stall);
+                    let checkpoint = barrier.checkpoint;
+                    self.stop.send(&self.sealed, Sealed { checkpoint, transaction: flushed })?;
+                    self.stop.send(&self.events, TaskEvent::OutputFlushed { checkpoint, records, stall })?;
+                    records = 0;
+                }
+                Incoming::Mark(_) | Incoming::End | Incoming::Nothing => {}
+            }
+            self.metrics.busy(working_since.elapsed());
+        }
+    }
+}

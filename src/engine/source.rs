@@ -1,0 +1,237 @@
+//! The life of a source task: poll, decode, timestamps and watermarks per partition, barriers between records.
+
+use super::{
+    chain::Shared,
+    context::{Parts, TaskContext},
+    event::{PartitionState, SourceCommand, TaskEvent, TaskSnapshot},
+    halt::Halt,
+    message::{BarrierKind, MAX_WATERMARK, Mark, Timestamp},
+    meter::Meter,
+    snapshot::OperatorSnapshots,
+    watermarks::Partitions,
+};
+use crate::protocol::{Failure, Positions};
+use crossbeam_channel::TryRecvError;
+use std::time::{Duration, Instant};
+
+/// Records taken in one round, at most: bounds how long a barrier waits.
+const ROUND: usize = 1024;
+
+/// How long a round waits for its first record.
+const PATIENCE: Duration = Duration::from_millis(5);
+
+/// A record as the topic holds it.
+#[derive(Debug, Clone, Copy)]
+pub struct RawRecord<'a> {
+    /// Topic.
+    pub topic: &'a str,
+    /// Partition.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
+    /// The broker's or producer's timestamp in milliseconds since the epoch.
+    pub timestamp: Option<Timestamp>,
+    /// Key, if any.
+    pub key: Option<&'a [u8]>,
+    /// Value; none in a tombstone.
+    pub value: Option<&'a [u8]>,
+}
+
+/// What a round of reading found besides records.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Round {
+    /// Number of records.
+    pub records: usize,
+    /// Partitions with nothing more to read, and the offset at which that is so.
+    pub dry: Vec<(i32, i64)>,
+}
+
+/// Reads the partitions of one topic.
+pub trait SplitReader: Send {
+    /// Gives up to `max` records to `each`; waits for the first one for at most `patience`.
+    fn poll(&mut self, patience: Duration, max: usize, each: &mut dyn FnMut(RawRecord<'_>)) -> Result<Round, Failure>;
+    /// Reads these partitions as well.
+    fn add(&mut self, positions: &Positions) -> Result<(), Failure>;
+    /// Per partition, how many records the topic holds behind `positions`, as far as the reader knows without asking.
+    fn lag(&self, positions: &Positions) -> Vec<(i32, i64)>;
+}
+
+/// Why a record cannot be used. It goes to the dead letters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undecodable {
+    /// Short stable name of the kind of error.
+    pub class: &'static str,
+    /// What is wrong, with the value and what is allowed.
+    pub message: String,
+}
+
+/// Turns raw records into a job's type.
+pub trait Decode: 'static {
+    /// The job's type.
+    type Out: 'static;
+    /// Event time and record.
+    fn decode(&mut self, record: &RawRecord<'_>) -> Result<(Timestamp, Self::Out), Undecodable>;
+}
+
+/// A record that could not be decoded, with all that is needed to find and replay it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadRecord {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
+    /// Timestamp of the record in milliseconds, if it has one.
+    pub timestamp: Option<Timestamp>,
+    /// Key as it was.
+    pub key: Option<Vec<u8>>,
+    /// Value as it was; none in a tombstone.
+    pub value: Option<Vec<u8>>,
+    /// Why.
+    pub error: Undecodable,
+}
+
+/// What a source task begins with.
+pub struct SourceInput {
+    /// Name of the topic.
+    pub topic: String,
+    /// Opened at the partitions' offsets.
+    pub reader: Box<dyn SplitReader>,
+    /// Partitions, offsets and what event time was seen.
+    pub partitions: Vec<PartitionState>,
+    /// Per partition, the offset at which it counts as caught up.
+    pub targets: Positions,
+    /// Records may be that much out of order.
+    pub out_of_orderness: Duration,
+    /// A partition with nothing to read for so long does not hold event time back.
+    pub idle_timeout: Option<Duration>,
+}
+
+/// Reads until the attempt ends.
+pub fn run<D: Decode>(
+    context: &mut TaskContext,
+    parts: &mut Parts,
+    decoder: &mut D,
+    head: &Shared<D::Out>,
+    dead: &Shared<DeadRecord>,
+) -> Result<(), Halt> {
+    let input = context.input.take().and_then(|any| any.downcast::<SourceInput>().ok());
+    let SourceInput { topic, mut reader, partitions: begin, targets, out_of_orderness, idle_timeout } =
+        *input.ok_or_else(|| Failure::fatal(format!("source {} has no reader", context.name)))?;
+    let commands = context.commands.take();
+    let commands = commands.ok_or_else(|| Failure::fatal(format!("source {} has no commands", context.name)))?;
+    let mut partitions = Partitions::new(out_of_orderness, idle_timeout);
+    for state in begin {
+        let target = targets.get(&state.partition).copied().unwrap_or(0);
+        partitions.add(state.partition, state.offset, state.max_timestamp, target);
+    }
+    let mut caught_up = false;
+    let mut lag_due = Instant::now();
+    loop {
+        context.stop.check()?;
+        match commands.try_recv() {
+            Ok(SourceCommand::Inject(barrier)) => {
+                if barrier.kind == BarrierKind::Drain {
+                    let mark = Mark { watermark: MAX_WATERMARK, idle: false };
+                    head.borrow_mut().mark(mark)?;
+                    parts.mark(mark)?;
+                    head.borrow_mut().end()?;
+                    parts.end()?;
+                }
+                let mut operators = OperatorSnapshots::default();
+                head.borrow_mut().snapshot(&mut operators)?;
+                let stall = parts.barrier(barrier)?;
+                let watermark = partitions.mark().watermark;
+                let snapshot = TaskSnapshot { partitions: partitions.states(Instant::now()), watermark, operators, stall };
+                context.report(TaskEvent::Acknowledged { checkpoint: barrier.checkpoint, task: context.task, snapshot })?;
+                if barrier.kind != BarrierKind::Running {
+                    // What was read up to here is all there will be; the attempt's end closes the channels.
+                    let _ = context.stop.signal().recv();
+                    return Err(Halt::Stopped);
+                }
+            }
+            Ok(SourceCommand::Add(positions)) => {
+                reader.add(&positions)?;
+                for (partition, offset) in positions {
+                    partitions.add(partition, offset, None, 0);
+                }
+            }
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => return Err(Halt::Stopped),
+        }
+        let since = Instant::now();
+        let mut bytes = 0;
+        let round = read(&mut *reader, &mut partitions, decoder, head, dead, &context.metrics, &mut bytes)?;
+        let now = Instant::now();
+        for (partition, offset) in &round.dry {
+            partitions.dry(*partition, *offset, now);
+        }
+        parts.flush()?;
+        if let Some(mark) = partitions.advance(now) {
+            context.metrics.watermark(mark.watermark);
+            head.borrow_mut().mark(mark)?;
+            dead.borrow_mut().mark(mark)?;
+            parts.mark(mark)?;
+        }
+        if !caught_up && partitions.caught_up() {
+            caught_up = true;
+            context.report(TaskEvent::CaughtUp { task: context.task })?;
+        }
+        if now >= lag_due {
+            lag_due = now + Duration::from_secs(1);
+            context.metrics.lag(&topic, &reader.lag(&partitions.positions()));
+        }
+        let blocked = parts.take_blocked();
+        context.metrics.read(&topic, round.records as u64, bytes);
+        context.metrics.blocked(blocked);
+        match round.records {
+            0 => context.metrics.idle(since.elapsed().saturating_sub(blocked)),
+            _ => context.metrics.busy(since.elapsed().saturating_sub(blocked)),
+        }
+    }
+}
+
+fn read<D: Decode>(
+    reader: &mut dyn SplitReader,
+    partitions: &mut Partitions,
+    decoder: &mut D,
+    head: &Shared<D::Out>,
+    dead: &Shared<DeadRecord>,
+    meter: &Meter,
+    bytes: &mut u64,
+) -> Result<Round, Halt> {
+    let mut halted = None;
+    let mut head = head.borrow_mut();
+    let round = reader.poll(PATIENCE, ROUND, &mut |record| {
+        if halted.is_some() {
+            return;
+        }
+        *bytes += record.value.map_or(0, <[u8]>::len) as u64;
+        let outcome = match decoder.decode(&record) {
+            Ok((timestamp, value)) => {
+                partitions.record(record.partition, record.offset, Some(timestamp));
+                head.collect(timestamp, value)
+            }
+            Err(error) => {
+                meter.dead_letter(error.class);
+                partitions.record(record.partition, record.offset, None);
+                let letter = DeadRecord {
+                    topic: record.topic.to_owned(),
+                    partition: record.partition,
+                    offset: record.offset,
+                    timestamp: record.timestamp,
+                    key: record.key.map(<[u8]>::to_vec),
+                    value: record.value.map(<[u8]>::to_vec),
+                    error,
+                };
+                dead.borrow_mut().collect(record.timestamp.unwrap_or_default(), letter)
+            }
+        };
+        halted = outcome.err();
+    })?;
+    match halted {
+        Some(halt) => Err(halt),
+        None => Ok(round),
+    }
+}

@@ -1,0 +1,433 @@
+//! Runs attempts until the job is finished: each one recovers from what Kafka says is committed.
+
+use super::{
+    attempt::{Attempt, Discovery},
+    cluster::Cluster,
+    context::RestoredVertex,
+    coordinator::{Ask, Bounds, Ending, Schedule},
+    event::PartitionState,
+    manifest::Blueprint,
+    plan::{Plan, VertexKind},
+    restart::{RestartStrategy, Restarts},
+    source::SourceInput,
+    stop::Stop,
+};
+use crate::checkpoint::{Collector, Location, Manifest, Retention, Storage, Uploaded};
+use crate::failpoint;
+use crate::observe::{Health, Metrics, Status};
+use crate::protocol::{
+    CheckpointId, Coordinator, Failure, FailureBudget, FailureKind, JobName, ManifestRef, Plan as CorePlan, Pointer, Positions,
+    TopicPartition,
+    recovery::{self, Evidence, Recovery, StoredManifest},
+    transactional_ids,
+};
+use crate::state::{KeyGroups, Settings as StateSettings, Store, Unclaimed, Workspace};
+use crossbeam_channel::Receiver;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// Everything that a job is run with.
+#[derive(Clone)]
+pub struct JobSettings {
+    /// Identity of the job.
+    pub job: JobName,
+    /// Tasks per stage.
+    pub parallelism: usize,
+    /// Key groups.
+    pub groups: KeyGroups,
+    /// Consumer group of the offsets; the transactional ids are made from it.
+    pub group: String,
+    /// Producers taken in turn.
+    pub producers: usize,
+    /// Records may be that much out of order.
+    pub out_of_orderness: Duration,
+    /// A partition with nothing to read for so long does not hold event time back.
+    pub idle_timeout: Option<Duration>,
+    /// From one look for new partitions to the next.
+    pub discovery: Option<Duration>,
+    /// When checkpoints are taken.
+    pub schedule: Schedule,
+    /// Where they go.
+    pub location: Location,
+    /// Which are kept.
+    pub retention: Retention,
+    /// Local state: directory and memory.
+    pub state: StateSettings,
+    /// Failed checkpoints in a row that do not use up a restart.
+    pub tolerable_failures: u32,
+    /// What follows a failure.
+    pub restart: RestartStrategy,
+    /// When the job ends by itself.
+    pub bounds: Bounds,
+    /// The operator's choice after offsets were lost.
+    pub restore: Option<CheckpointId>,
+}
+
+/// Where an attempt begins, decided and fetched.
+struct Recovered {
+    base: Option<(Manifest, ManifestRef)>,
+    next: CheckpointId,
+    positions: Positions,
+}
+
+/// What may still go wrong before the job is given up.
+struct Patience {
+    restarts: Restarts,
+    checkpoints: FailureBudget,
+}
+
+impl Patience {
+    fn committed(&mut self) {
+        self.restarts.progress();
+        self.checkpoints.checkpoint_completed();
+    }
+
+    /// The pause before the next attempt, restarts used and allowed; none if there is to be no next.
+    fn after(&mut self, failure: &Failure, of_checkpoint: bool) -> Option<(Duration, u32, u32)> {
+        if !matches!(failure.kind, FailureKind::Transient | FailureKind::Attempt) {
+            return None;
+        }
+        let tolerated = of_checkpoint && self.checkpoints.tolerates_another();
+        let delay = if tolerated { Duration::ZERO } else { self.restarts.next()? };
+        let (used, allowed) = self.restarts.used();
+        Some((delay, used, allowed))
+    }
+}
+
+/// Runs one job in this process.
+pub struct Supervisor {
+    settings: JobSettings,
+    cluster: Arc<dyn Cluster>,
+    plan: Plan,
+    runtime: tokio::runtime::Handle,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    /// When the last attempt ended: the clock of "time to recover".
+    down_since: Instant,
+}
+
+impl Supervisor {
+    /// A supervisor for `plan`.
+    pub fn new(
+        settings: JobSettings,
+        cluster: Arc<dyn Cluster>,
+        plan: Plan,
+        runtime: tokio::runtime::Handle,
+        metrics: Arc<Metrics>,
+        health: Arc<Health>,
+    ) -> Self {
+        Self { settings, cluster, plan, runtime, metrics, health, down_since: Instant::now() }
+    }
+
+    /// Runs attempts until the job is finished, asked to stop, or must not go on.
+    pub fn run(mut self, asked: &Receiver<Ask>) -> Result<(), Failure> {
+        let patience = Arc::new(Mutex::new(Patience {
+            restarts: Restarts::new(self.settings.restart),
+            checkpoints: FailureBudget::new(self.settings.tolerable_failures),
+        }));
+        loop {
+            self.health.set(Status::Recovering);
+            let (failure, checkpoint) = match self.attempt(asked, &patience) {
+                Ok(Ending::Finished) => return Ok(()),
+                Ok(Ending::Failed { failure, checkpoint }) => (failure, checkpoint),
+                Err(failure) => (failure, None),
+            };
+            self.down_since = Instant::now();
+            self.metrics.attempts.failures(kind_name(failure.kind)).inc();
+            if checkpoint.is_some() {
+                self.metrics.checkpoints.failed();
+            }
+            let next = patience.lock().unwrap_or_else(PoisonError::into_inner).after(&failure, checkpoint.is_some());
+            let Some((delay, used, allowed)) = next else {
+                self.health.set(Status::Failed { reason: failure.message.clone() });
+                return Err(failure);
+            };
+            tracing::warn!(%failure, restart = used, allowed, ?delay, "the attempt failed; everything of it is dropped, the next one recovers");
+            self.metrics.attempts.restarts.inc();
+            self.health.set(Status::Waiting { reason: failure.message });
+            if let Ok(Ask::Stop) = asked.recv_timeout(delay) {
+                // Nothing is running: what Kafka says is committed stands.
+                return Ok(());
+            }
+        }
+    }
+
+    fn attempt(&self, asked: &Receiver<Ask>, patience: &Arc<Mutex<Patience>>) -> Result<Ending, Failure> {
+        let settings = &self.settings;
+        let stop = Stop::new();
+        let storage = Storage::open(&settings.location, &settings.job, self.runtime.clone())?;
+        let workspace = Workspace::create(&settings.state.dir, &settings.job)?;
+        let ids = transactional_ids(&settings.group, settings.producers);
+
+        // Fence first: from here on nobody else can commit for this job.
+        let stored = stored_manifests(&storage)?;
+        let older = stored.values().flatten().map(|manifest| &manifest.transactional_ids);
+        let mut fenced = recovery::ids_to_fence(&ids, older);
+        let transactions = self.cluster.transactions(&fenced, &ids, &stop)?;
+        failpoint::hit("during-recovery")?;
+        let Recovered { base, next, positions } = self.recover(&storage, &mut fenced, &stop)?;
+        let (store, uploaded, restored_states) = self.restore(&storage, workspace, base.as_ref())?;
+        tracing::info!(
+            checkpoint = base.as_ref().map(|(_, manifest)| manifest.checkpoint.0),
+            took = ?self.down_since.elapsed(),
+            partitions = positions.len(),
+            "recovered"
+        );
+
+        let sources = self.sources(&positions, base.as_ref().map(|(manifest, _)| manifest), &stop)?;
+        let restored = base.as_ref().map(|(manifest, _)| self.restored_vertices(manifest)).unwrap_or_default();
+        let job = settings.job.clone();
+        let discovery = self.discovery(&positions);
+        let base_ref = base.as_ref().map(|(_, reference)| *reference);
+        let (plan, group) = (self.plan.clone(), settings.group.clone());
+        let (parallelism, groups) = (settings.parallelism, settings.groups.count());
+        let progress = Arc::clone(patience);
+        let down_since = self.down_since;
+        let metrics = Arc::clone(&self.metrics);
+        let first_commit = std::sync::Once::new();
+        let attempt = Attempt {
+            plan: self.plan.clone(),
+            parallelism,
+            groups: settings.groups,
+            sources,
+            restored,
+            store,
+            state_memory: settings.state.split().tables,
+            restored_states,
+            transactions,
+            storage: storage.clone(),
+            uploaded,
+            collector: Collector::new(storage, settings.retention),
+            core: {
+                let positions = positions.clone();
+                Box::new(move |tasks| Coordinator::new(CorePlan { job, tasks, next, base: base_ref, positions }))
+            },
+            blueprint: {
+                let job = settings.job.clone();
+                Box::new(move |vertices| Blueprint::new(job, group, (parallelism, groups), ids, plan, vertices, positions))
+            },
+            schedule: settings.schedule,
+            bounds: settings.bounds,
+            discovery,
+            metrics: Arc::clone(&self.metrics),
+            committed: Arc::new(move |_| {
+                progress.lock().unwrap_or_else(PoisonError::into_inner).committed();
+                first_commit.call_once(|| metrics.attempts.recovery.observe(down_since.elapsed().as_secs_f64()));
+            }),
+            stop,
+        };
+        self.health.set(Status::Running);
+        Ok(attempt.run(asked))
+    }
+
+    fn source_topic(&self) -> Result<&str, Failure> {
+        let mut topics = self.plan.vertices.iter().filter_map(|vertex| match &vertex.kind {
+            VertexKind::Source { topic } => Some(topic.as_str()),
+            VertexKind::Keyed => None,
+        });
+        topics.next().ok_or_else(|| Failure::fatal("the graph has no source"))
+    }
+
+    /// Reads what Kafka says is committed until every id that the committed manifest names is fenced.
+    fn recover(&self, storage: &Storage, fenced: &mut BTreeSet<String>, stop: &Stop) -> Result<Recovered, Failure> {
+        let settings = &self.settings;
+        let topic = self.source_topic()?;
+        loop {
+            let partitions: Vec<TopicPartition> =
+                self.cluster.partitions(topic)?.into_iter().map(|number| TopicPartition::new(topic, number)).collect();
+            let committed = self.cluster.committed(&partitions)?;
+            let evidence = Evidence {
+                committed,
+                manifests: stored_manifests(storage)?,
+                markers: storage.markers()?.into_iter().map(|marker| (marker.checkpoint, marker.hash)).collect(),
+                log_bounds: self.cluster.log_bounds(&partitions)?,
+                fenced: fenced.clone(),
+                restore: settings.restore,
+            };
+            let seen = || evidence.manifests.keys().chain(evidence.markers.keys()).copied();
+            match recovery::decide(&settings.job, &settings.group, &evidence)? {
+                Recovery::Fence(more) => {
+                    self.cluster.fence(&more, stop)?;
+                    fenced.extend(more);
+                }
+                Recovery::FirstStart => {
+                    let positions = self.cluster.start_positions(&partitions, false)?;
+                    return Ok(Recovered { base: None, next: recovery::next_checkpoint(None, seen()), positions });
+                }
+                Recovery::Restore(restore) => {
+                    let checkpoint = restore.manifest.checkpoint;
+                    let (manifest, reference) = storage.read_committed(&Pointer::to(&settings.job, &restore.manifest))?;
+                    self.check_compatible(&manifest)?;
+                    let new: Vec<TopicPartition> = restore.new_partitions.into_iter().collect();
+                    let mut positions = restore.positions;
+                    if !new.is_empty() {
+                        positions.extend(self.cluster.start_positions(&new, true)?);
+                    }
+                    let next = recovery::next_checkpoint(Some(checkpoint), seen());
+                    return Ok(Recovered { base: Some((manifest, reference)), next, positions });
+                }
+            }
+        }
+    }
+
+    /// Names are identity: a checkpoint is restored only into the operators that wrote it.
+    fn check_compatible(&self, manifest: &Manifest) -> Result<(), Failure> {
+        if manifest.max_parallelism != u32::from(self.settings.groups.count()) {
+            return Err(Failure::refused(format!(
+                "checkpoint {} was written with job.max_parallelism = {}, the settings say {}: it is fixed for the life of a job",
+                manifest.checkpoint,
+                manifest.max_parallelism,
+                self.settings.groups.count()
+            )));
+        }
+        let topic = self.source_topic()?;
+        if let Some(other) = manifest.input.iter().find(|input| input.topic != topic) {
+            return Err(Failure::refused(format!(
+                "checkpoint {} has read topic {}, the settings say {topic} (source.topic): its state belongs to that input",
+                manifest.checkpoint, other.topic
+            )));
+        }
+        for operator in &manifest.operators {
+            let known = self.plan.vertices.iter().any(|vertex| vertex.operators.contains(&operator.name));
+            if !known && (!operator.states.is_empty() || !operator.operator_state.is_empty()) {
+                return Err(Failure::refused(format!(
+                    "checkpoint {} holds state of operator {:?}, which this job does not have: an operator was renamed or removed",
+                    manifest.checkpoint, operator.name
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn restore(
+        &self,
+        storage: &Storage,
+        workspace: Workspace,
+        base: Option<&(Manifest, ManifestRef)>,
+    ) -> Result<(Arc<Store>, Uploaded, BTreeSet<String>), Failure> {
+        let settings = &self.settings;
+        let Some((manifest, _)) = base.filter(|(manifest, _)| !manifest.files.is_empty()) else {
+            return Ok((Store::create(workspace, &self.plan.states, &settings.state)?, Uploaded::nothing(), BTreeSet::new()));
+        };
+        let report = storage.restore(manifest, &workspace.db_dir(), settings.schedule.timeout, &|_| ())?;
+        tracing::debug!(files = report.files, linked = report.linked, bytes = report.bytes, took = ?report.took, "state restored");
+        let restored = manifest.operators.iter();
+        let restored =
+            restored.flat_map(|operator| operator.states.iter().map(|state| format!("{}/{}", operator.name, state.name)));
+        let restored = restored.collect();
+        let store = Store::open_restored(workspace, &self.plan.states, &settings.state, Unclaimed::Refuse)?;
+        Ok((store, Uploaded::restored(manifest), restored))
+    }
+
+    fn sources(
+        &self,
+        positions: &Positions,
+        base: Option<&Manifest>,
+        stop: &Stop,
+    ) -> Result<BTreeMap<usize, Vec<SourceInput>>, Failure> {
+        let settings = &self.settings;
+        let topic = self.source_topic()?;
+        let partitions: Vec<TopicPartition> = positions.keys().cloned().collect();
+        let targets: Positions =
+            self.cluster.log_bounds(&partitions)?.into_iter().map(|(partition, (_, high))| (partition, high)).collect();
+        let seen: BTreeMap<i32, Option<i64>> =
+            base.iter().flat_map(|manifest| &manifest.input).map(|input| (input.partition, input.timestamp_seen)).collect();
+        let tasks = settings.parallelism.min(positions.len().max(1));
+        let mut shares = vec![Positions::new(); tasks];
+        for (partition, offset) in positions {
+            let index = usize::try_from(partition.partition).unwrap_or(0) % tasks;
+            if let Some(share) = shares.get_mut(index) {
+                share.insert(partition.clone(), *offset);
+            }
+        }
+        let mut sources = BTreeMap::new();
+        for (index, vertex) in self.plan.vertices.iter().enumerate() {
+            if !matches!(vertex.kind, VertexKind::Source { .. }) {
+                continue;
+            }
+            let mut inputs = Vec::new();
+            for share in &shares {
+                let begin = share.iter().map(|(partition, offset)| PartitionState {
+                    partition: partition.clone(),
+                    offset: *offset,
+                    max_timestamp: seen.get(&partition.partition).copied().flatten(),
+                    idle: false,
+                });
+                inputs.push(SourceInput {
+                    topic: topic.to_owned(),
+                    partitions: begin.collect(),
+                    reader: self.cluster.reader(topic, share, stop)?,
+                    targets: targets.clone(),
+                    out_of_orderness: settings.out_of_orderness,
+                    idle_timeout: settings.idle_timeout,
+                });
+            }
+            sources.insert(index, inputs);
+        }
+        Ok(sources)
+    }
+
+    fn restored_vertices(&self, manifest: &Manifest) -> BTreeMap<usize, RestoredVertex> {
+        let entries: BTreeMap<&str, _> = manifest.operators.iter().map(|entry| (entry.name.as_str(), entry)).collect();
+        let vertices = self.plan.vertices.iter().enumerate();
+        vertices
+            .map(|(index, vertex)| {
+                let known: Vec<_> = vertex.operators.iter().filter_map(|name| entries.get(name.as_str())).collect();
+                let watermark = known.iter().find_map(|entry| entry.watermark);
+                let operators = known.iter().map(|entry| (entry.name.clone(), entry.operator_state.clone())).collect();
+                (index, RestoredVertex { watermark, operators })
+            })
+            .collect()
+    }
+
+    fn discovery(&self, known: &Positions) -> Option<Discovery> {
+        let interval = self.settings.discovery?;
+        let cluster = Arc::clone(&self.cluster);
+        let topic = self.source_topic().ok()?.to_owned();
+        let mut known: BTreeSet<i32> = known.keys().map(|partition| partition.partition).collect();
+        let look = move || {
+            let now = cluster.partitions(&topic)?;
+            let new: Vec<TopicPartition> =
+                now.difference(&known).map(|number| TopicPartition::new(topic.as_str(), *number)).collect();
+            if new.is_empty() {
+                return Ok(Positions::new());
+            }
+            let positions = cluster.start_positions(&new, true)?;
+            known = now;
+            Ok(positions)
+        };
+        Some(Discovery { interval, look: Box::new(look) })
+    }
+}
+
+/// The manifests in storage; for one that cannot be read, why.
+fn stored_manifests(storage: &Storage) -> Result<BTreeMap<CheckpointId, Result<StoredManifest, String>>, Failure> {
+    let mut stored = BTreeMap::new();
+    for number in storage.list_manifests()? {
+        let found = match storage.read_manifest(number) {
+            Ok((manifest, reference)) => Ok(StoredManifest {
+                hash: reference.hash,
+                base: manifest.base.map(|base| base.checkpoint),
+                positions: manifest.positions(),
+                transactional_ids: manifest.transactional_ids.into_iter().collect(),
+            }),
+            Err(failure) if failure.kind == FailureKind::Refused => Err(failure.message),
+            Err(failure) => return Err(failure),
+        };
+        stored.insert(number, found);
+    }
+    Ok(stored)
+}
+
+fn kind_name(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::Transient => "transient",
+        FailureKind::Attempt => "attempt",
+        FailureKind::Fenced => "fenced",
+        FailureKind::Refused => "refused",
+        FailureKind::Fatal => "fatal",
+    }
+}

@@ -1,0 +1,121 @@
+//! The order job: every order counted exactly once.
+//!
+//! ```text
+//! orders ─ decode ─ dedup(orderId, eventType) ─┬─ track(orderId) ───────────────────► order-status
+//!             │                                │     └─ stock changes ─ inventory ───► inventory-levels, low-stock-alerts
+//!             └─ dead-letters                  ├─ CREATED: purchases(userId, 1 h) ───► purchase-stats, late-orders
+//!                                              └─ batches of 100 ────────────────────► order-batches
+//! ```
+//!
+//! Three stages run as tasks: decoding beside the source; dedup, track and batches by order; purchases by user and inventory
+//! by product.
+
+mod batches;
+mod decode;
+mod dedup;
+mod inventory;
+mod options;
+mod purchases;
+mod track;
+
+pub use options::{Alert, Identity, Options, Topics};
+
+use crate::format::{self, OrderEvent};
+use crate::stream::{App, DeadRecord, Failure, Late, RecordWriter, TumblingWindows};
+use std::sync::Arc;
+
+/// Names of the operators that keep something in checkpoints: their identity there.
+pub mod names {
+    /// Forgets nothing that was accepted within the time to live.
+    pub const DEDUP: &str = "dedup";
+    /// Follows each order.
+    pub const TRACK: &str = "track";
+    /// Adds up each user's purchases per window.
+    pub const PURCHASES: &str = "purchases";
+    /// Keeps the stock of each product.
+    pub const INVENTORY: &str = "inventory";
+    /// Gathers events into batches.
+    pub const BATCHES: &str = "batches";
+}
+
+/// An accepted event with the bytes that it came in; shared, because several stages want it.
+pub type Order = Arc<ReceivedOrder>;
+
+/// An event and the bytes that it came in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReceivedOrder {
+    /// The event.
+    pub event: OrderEvent,
+    /// Its bytes, as the producer wrote them.
+    pub raw: Box<[u8]>,
+}
+
+/// Adds the job to `app`.
+pub fn build(app: &App, options: &Options) -> Result<(), Failure> {
+    let topics = &options.topics;
+    let rules = options.rules;
+    let (orders, dead) = app.source("orders", &options.input, move || decode::OrderDecoder::new(rules));
+    dead.sink(&topics.dead_letters, encode_dead);
+
+    let by_order = orders.key_by(|order| order.event.order_id.clone());
+    let accepted = dedup::attach(&by_order, options);
+
+    let (tracked, changes) = track::attach(app, &accepted);
+    tracked.sink(&topics.order_status, |status, record| {
+        record.key(status.order_id.as_bytes());
+        format::encode_order_status(record.value(), status);
+    });
+
+    let late = app.side_output::<Late<Order>>();
+    let windows = TumblingWindows::of(options.window).allowed_lateness(options.allowed_lateness);
+    let purchases = accepted
+        .values()
+        .filter(|order| order.event.event_type == format::EventType::Created)
+        .key_by(|order| order.event.user_id.clone())
+        .aggregate(names::PURCHASES, windows, purchases::Purchases, &late);
+    purchases.sink(&topics.purchase_stats, |stats, record| {
+        record.key(stats.user_id.as_bytes());
+        format::encode_purchase_stats(record.value(), stats);
+    });
+    late.stream(&purchases).sink(&topics.late_orders, encode_late);
+
+    let (levels, alerts) = inventory::attach(app, &changes, options);
+    levels.sink(&topics.inventory_levels, |level, record| {
+        record.key(level.product_id.as_bytes());
+        format::encode_inventory_level(record.value(), level);
+    });
+    alerts.sink(&topics.low_stock_alerts, |alert, record| {
+        record.key(alert.product_id.as_bytes());
+        format::encode_low_stock_alert(record.value(), alert);
+    });
+
+    batches::attach(&accepted, options).sink(&topics.order_batches, |batch, record| {
+        record.key(batch.id.as_bytes());
+        record.value().extend_from_slice(&batch.json);
+    });
+    Ok(())
+}
+
+fn encode_late(late: &Late<Order>, record: &mut RecordWriter<'_>) {
+    record.key(late.value.event.order_id.as_bytes());
+    record.value().extend_from_slice(&late.value.raw);
+    for (name, value) in format::late_order::headers(late.watermark) {
+        record.header(name, value);
+    }
+}
+
+fn encode_dead(dead: &DeadRecord, record: &mut RecordWriter<'_>) {
+    if let Some(key) = &dead.key {
+        record.key(key);
+    }
+    match &dead.value {
+        Some(value) => record.value().extend_from_slice(value),
+        None => record.null_value(),
+    }
+    use format::dead_letter::{CLASS, MESSAGE, OFFSET, PARTITION, TOPIC};
+    record.header(TOPIC, dead.topic.as_bytes());
+    record.header(PARTITION, dead.partition.to_string());
+    record.header(OFFSET, dead.offset.to_string());
+    record.header(CLASS, dead.error.class);
+    record.header(MESSAGE, dead.error.message.as_bytes());
+}

@@ -1,0 +1,68 @@
+//! What can be set of the order job.
+
+use crate::format::DecodeRules;
+use std::time::Duration;
+
+/// What makes two events the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Identity {
+    /// The same order and event type.
+    Event,
+    /// The same order: only its first event is accepted.
+    Order,
+}
+
+/// When a low stock is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alert {
+    /// When a change takes the stock from the threshold or above to below it.
+    Crossing,
+    /// At every change that leaves it below.
+    Every,
+}
+
+/// Names of the seven outputs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topics {
+    /// Each order after each of its events.
+    pub order_status: String,
+    /// Sums per user and window.
+    pub purchase_stats: String,
+    /// Events whose window is gone.
+    pub late_orders: String,
+    /// Stock after each change.
+    pub inventory_levels: String,
+    /// Products that run out.
+    pub low_stock_alerts: String,
+    /// Events in batches.
+    pub order_batches: String,
+    /// Records that cannot be used.
+    pub dead_letters: String,
+}
+
+/// All of the job's settings, checked.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Input topic.
+    pub input: String,
+    /// Output topics.
+    pub topics: Topics,
+    /// What a usable record is.
+    pub rules: DecodeRules,
+    /// What a duplicate is.
+    pub identity: Identity,
+    /// For how long of event time an event is remembered.
+    pub deduplication_ttl: Duration,
+    /// Size of the purchase windows.
+    pub window: Duration,
+    /// For how long a window that fired takes late events.
+    pub allowed_lateness: Duration,
+    /// Stock of a product that no event has touched.
+    pub initial_stock: i64,
+    /// Below this a stock is low.
+    pub low_stock_threshold: i64,
+    /// When to tell.
+    pub alert: Alert,
+    /// Events per batch.
+    pub batch_size: usize,
+}

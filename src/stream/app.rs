@@ -1,0 +1,328 @@
+//! The graph while it is built.
+
+use super::operator::{Bare, Declare, Emit, FlatMap, KeepKey, KeyedCollector, KeyedProcess, OperatorContext, Output, Wrap};
+use crate::engine::{
+    Halt, Message,
+    chain::{Collector, Shared, fan_out},
+    context::{Builder, Parts, TaskContext},
+    exchange::{KeyBy, Keyed},
+    keyed_task,
+    output::{Encoder, RecordWriter},
+    plan::{Channels, Edge, Plan, Vertex, VertexKind},
+    source::{self, DeadRecord, Decode},
+};
+use crate::protocol::Failure;
+use crate::state::{StateDescriptor, StateKey};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::{
+    any::Any,
+    cell::RefCell,
+    collections::BTreeSet,
+    rc::Rc,
+    sync::{Arc, Mutex},
+};
+
+/// Builds, on a task's thread, what takes a stream's records there.
+type Consumer<T> = Arc<dyn Fn(&mut Builder<'_>) -> Result<Shared<T>, Failure> + Send + Sync>;
+
+/// The consumers of one stream; filled while the graph is built, read by its tasks.
+pub(super) struct Consumers<T>(Arc<Mutex<Vec<Consumer<T>>>>);
+
+impl<T> Clone for Consumers<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T: Clone + 'static> Consumers<T> {
+    fn new() -> Self {
+        Self(Arc::new(Mutex::new(Vec::new())))
+    }
+
+    fn add(&self, consumer: Consumer<T>) {
+        if let Ok(mut consumers) = self.0.lock() {
+            consumers.push(consumer);
+        }
+    }
+
+    /// One collector in front of all consumers, in the task that `builder` builds.
+    pub(super) fn build(&self, builder: &mut Builder<'_>) -> Result<Shared<T>, Failure> {
+        let consumers = self.0.lock().map(|consumers| consumers.clone()).unwrap_or_default();
+        Ok(fan_out(consumers.iter().map(|consumer| consumer(builder)).collect::<Result<_, _>>()?))
+    }
+}
+
+#[derive(Default)]
+struct Draft {
+    plan: Plan,
+    names: BTreeSet<String>,
+    errors: Vec<String>,
+}
+
+impl Draft {
+    fn name(&mut self, name: &str) {
+        if !self.names.insert(name.to_owned()) {
+            self.errors.push(format!("two operators are named {name:?}: a name is an operator's identity, give each its own"));
+        }
+    }
+}
+
+/// A job's graph while it is built.
+#[derive(Clone, Default)]
+pub struct App {
+    draft: Rc<RefCell<Draft>>,
+}
+
+impl App {
+    /// An empty graph.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads `topic`. The second stream holds the records that `decoder` (made once per task) could not decode.
+    pub fn source<D: Decode>(
+        &self,
+        name: &str,
+        topic: &str,
+        decoder: impl Fn() -> D + Send + Sync + 'static,
+    ) -> (Stream<D::Out>, Stream<DeadRecord>)
+    where
+        D::Out: Clone,
+    {
+        let (records, dead) = (Consumers::new(), Consumers::new());
+        let (take, take_dead) = (records.clone(), dead.clone());
+        let run = move |context: &mut TaskContext| {
+            let mut parts = Parts::new();
+            let mut builder = Builder::new(context, &mut parts);
+            let (head, dead) = (take.build(&mut builder)?, take_dead.build(&mut builder)?);
+            source::run(context, &mut parts, &mut decoder(), &head, &dead)
+        };
+        let vertex = self.vertex(name, VertexKind::Source { topic: topic.to_owned() }, Arc::new(run));
+        (self.stream(vertex, records), self.stream(vertex, dead))
+    }
+
+    /// A stream that an operator writes to beside its main output: give the handle to [`OperatorContext::output`] and call
+    /// [`SideStream::stream`] for what it emits.
+    #[must_use]
+    pub fn side_output<T: Clone + Send + 'static>(&self) -> SideStream<T> {
+        SideStream { consumers: Consumers::new() }
+    }
+
+    /// The finished graph, or all that is wrong with it.
+    pub fn into_plan(self) -> Result<Plan, Failure> {
+        let draft = self.draft.borrow();
+        if draft.errors.is_empty() { Ok(draft.plan.clone()) } else { Err(Failure::fatal(draft.errors.join("; "))) }
+    }
+
+    fn vertex(
+        &self,
+        name: &str,
+        kind: VertexKind,
+        run: Arc<dyn Fn(&mut TaskContext) -> Result<(), Halt> + Send + Sync>,
+    ) -> usize {
+        let mut draft = self.draft.borrow_mut();
+        if matches!(kind, VertexKind::Source { .. }) {
+            draft.name(name);
+        }
+        let operators = vec![name.to_owned()];
+        draft.plan.vertices.push(Vertex { name: name.to_owned(), kind, has_output: false, operators, run });
+        draft.plan.vertices.len() - 1
+    }
+
+    fn stream<T>(&self, vertex: usize, consumers: Consumers<T>) -> Stream<T> {
+        Stream { app: self.clone(), vertex, consumers }
+    }
+}
+
+/// A side output, see [`App::side_output`].
+pub struct SideStream<T> {
+    pub(super) consumers: Consumers<T>,
+}
+
+impl<T> Clone for SideStream<T> {
+    fn clone(&self) -> Self {
+        Self { consumers: self.consumers.clone() }
+    }
+}
+
+impl<T: Clone + Send + 'static> SideStream<T> {
+    /// What is written to this side output by an operator of `beside`'s task.
+    pub fn stream<U>(&self, beside: &Stream<U>) -> Stream<T> {
+        beside.app.stream(beside.vertex, self.consumers.clone())
+    }
+}
+
+/// Records of one type, made by one task per subtask.
+pub struct Stream<T> {
+    app: App,
+    vertex: usize,
+    consumers: Consumers<T>,
+}
+
+impl<T> Clone for Stream<T> {
+    fn clone(&self) -> Self {
+        Self { app: self.app.clone(), vertex: self.vertex, consumers: self.consumers.clone() }
+    }
+}
+
+impl<T: Clone + Send + 'static> Stream<T> {
+    /// Sends each record to the task that owns its key.
+    pub fn key_by<K: StateKey>(&self, select: impl Fn(&T) -> K + Clone + Send + Sync + 'static) -> KeyedStream<K, T> {
+        let consumers = Consumers::new();
+        let take: Consumers<Keyed<K, T>> = consumers.clone();
+        let run = move |context: &mut TaskContext| {
+            let mut parts = Parts::new();
+            let head = take.build(&mut Builder::new(context, &mut parts))?;
+            keyed_task::run(context, &mut parts, &head)
+        };
+        let to = self.app.vertex("", VertexKind::Keyed, Arc::new(run));
+        let edge = {
+            let mut draft = self.app.draft.borrow_mut();
+            draft.plan.edges.push(Edge { from: self.vertex, to, channels: Arc::new(channels::<K, T>) });
+            draft.plan.edges.len() - 1
+        };
+        self.consumers.add(Arc::new(move |builder| {
+            let port = builder.exchange::<K, T>(edge)?;
+            Ok(shared(KeyBy::new(port, select.clone(), builder.context.groups)))
+        }));
+        KeyedStream { stream: Stream { app: self.app.clone(), vertex: to, consumers } }
+    }
+
+    /// Keeps the records for which `keep` says yes.
+    #[must_use]
+    pub fn filter(&self, keep: impl Fn(&T) -> bool + Clone + Send + Sync + 'static) -> Stream<T> {
+        self.flat_map(move |value, out| if keep(&value) { out.push(value) } else { Ok(()) })
+    }
+
+    /// One record for each.
+    pub fn map<U: Clone + Send + 'static>(&self, map: impl Fn(T) -> U + Clone + Send + Sync + 'static) -> Stream<U> {
+        self.flat_map(move |value, out| out.push(map(value)))
+    }
+
+    /// Any number of records for each.
+    pub fn flat_map<U: Clone + Send + 'static>(
+        &self,
+        map: impl Fn(T, &mut Emit<'_, U>) -> Result<(), Halt> + Clone + Send + Sync + 'static,
+    ) -> Stream<U> {
+        let consumers = Consumers::new();
+        let take: Consumers<U> = consumers.clone();
+        self.consumers.add(Arc::new(move |builder| {
+            let out = Output::new(take.build(builder)?);
+            Ok(shared(FlatMap::new(map.clone(), out)))
+        }));
+        self.app.stream(self.vertex, consumers)
+    }
+
+    /// Writes each record to `topic`: `encode` writes its key, then its value, then headers.
+    pub fn sink(&self, topic: &str, encode: impl Fn(&T, &mut RecordWriter<'_>) + Clone + Send + Sync + 'static) {
+        let index = {
+            let mut draft = self.app.draft.borrow_mut();
+            if let Some(vertex) = draft.plan.vertices.get_mut(self.vertex) {
+                vertex.has_output = true;
+            }
+            draft.plan.topics.push(topic.to_owned());
+            u16::try_from(draft.plan.topics.len() - 1).unwrap_or(u16::MAX)
+        };
+        self.consumers.add(Arc::new(move |builder| Ok(shared(Encoder::new(builder.output()?, index, encode.clone())))));
+    }
+}
+
+/// A stream whose records have been sent to the owners of their keys.
+pub struct KeyedStream<K, T> {
+    pub(super) stream: Stream<Keyed<K, T>>,
+}
+
+impl<K, T> Clone for KeyedStream<K, T> {
+    fn clone(&self) -> Self {
+        Self { stream: self.stream.clone() }
+    }
+}
+
+impl<K: StateKey, T: Clone + Send + 'static> KeyedStream<K, T> {
+    /// Runs an operator with keyed state. `name` is its identity in checkpoints. `declare` names its states while the graph is
+    /// built, and returns what makes the operator in each task.
+    pub fn process<P, F>(&self, name: &str, declare: impl FnOnce(&mut Declare) -> F) -> Stream<P::Out>
+    where
+        P: KeyedProcess<K, T>,
+        P::Out: Clone + Send,
+        F: Fn(&mut OperatorContext<'_, '_>) -> Result<P, Failure> + Send + Sync + 'static,
+    {
+        let consumers: Consumers<P::Out> = Consumers::new();
+        let take = consumers.clone();
+        self.attach(name, declare, take, Bare);
+        self.stream.app.stream(self.stream.vertex, consumers)
+    }
+
+    /// As [`KeyedStream::process`], for operators whose outputs keep the key of their input: the result is keyed without
+    /// another exchange.
+    pub fn process_keyed<P, F>(&self, name: &str, declare: impl FnOnce(&mut Declare) -> F) -> KeyedStream<K, P::Out>
+    where
+        P: KeyedProcess<K, T>,
+        P::Out: Clone + Send,
+        F: Fn(&mut OperatorContext<'_, '_>) -> Result<P, Failure> + Send + Sync + 'static,
+    {
+        let consumers: Consumers<Keyed<K, P::Out>> = Consumers::new();
+        let take = consumers.clone();
+        self.attach(name, declare, take, KeepKey);
+        KeyedStream { stream: self.stream.app.stream(self.stream.vertex, consumers) }
+    }
+
+    /// The records without their keys, in the same task.
+    pub fn values(&self) -> Stream<T> {
+        self.stream.map(|keyed| keyed.value)
+    }
+
+    fn attach<P, F, W>(&self, name: &str, declare: impl FnOnce(&mut Declare) -> F, out: Consumers<W::Record>, wrap: W)
+    where
+        P: KeyedProcess<K, T>,
+        W: Wrap<K, P::Out>,
+        W::Record: Clone,
+        F: Fn(&mut OperatorContext<'_, '_>) -> Result<P, Failure> + Send + Sync + 'static,
+    {
+        let mut declared = Declare::new(name);
+        let make = declare(&mut declared);
+        {
+            let mut draft = self.stream.app.draft.borrow_mut();
+            draft.name(name);
+            if let Some(vertex) = draft.plan.vertices.get_mut(self.stream.vertex) {
+                if vertex.name.is_empty() {
+                    vertex.name = name.to_owned();
+                    vertex.operators.clear();
+                }
+                vertex.operators.push(name.to_owned());
+            }
+            let states: Vec<StateDescriptor> = declared.into_states();
+            draft.plan.states.extend(states);
+        }
+        let name: Arc<str> = name.into();
+        self.stream.consumers.add(Arc::new(move |builder| {
+            let main = out.build(builder)?;
+            let mut context = OperatorContext::new(builder, &name);
+            let operator = make(&mut context)?;
+            let sides = context.into_sides();
+            Ok(shared(KeyedCollector::new(Arc::clone(&name), operator, main, sides, wrap)))
+        }));
+    }
+}
+
+fn shared<T>(collector: impl Collector<T> + 'static) -> Shared<T> {
+    Rc::new(RefCell::new(collector))
+}
+
+fn channels<K: StateKey, T: Send + 'static>(from: usize, to: usize, capacity: usize) -> Channels {
+    let mut senders: Vec<Vec<Sender<Message<Vec<Keyed<K, T>>>>>> = (0..from).map(|_| Vec::with_capacity(to)).collect();
+    let mut receivers: Vec<Vec<Receiver<Message<Vec<Keyed<K, T>>>>>> = (0..to).map(|_| Vec::with_capacity(from)).collect();
+    for upstream in &mut senders {
+        for downstream in &mut receivers {
+            let (sender, receiver) = bounded(capacity);
+            upstream.push(sender);
+            downstream.push(receiver);
+        }
+    }
+    let boxed = |any: Box<dyn Any + Send>| any;
+    Channels {
+        senders: senders.into_iter().map(|s| boxed(Box::new(s))).collect(),
+        receivers: receivers.into_iter().map(|r| boxed(Box::new(r))).collect(),
+    }
+}
