@@ -4,14 +4,17 @@ use super::{Code, Given, Stop, graph};
 use crate::{
     checkpoint::Retention,
     config::{self, Settings},
-    engine::{Ask, Bounds, JobSettings, RestartStrategy, Schedule, Supervisor},
-    kafka::mini::{Connection, MiniCluster, Start},
+    engine::{Ask, Bounds, JobSettings, KafkaCluster, KafkaSettings, RestartStrategy, Schedule, Supervisor},
+    kafka::{Connection, Start},
     observe::{Health, Metrics, Server, Status, logging},
     protocol::{CheckpointId, Failure},
     state::{KeyGroups, Settings as StateSettings},
 };
 use crossbeam_channel::{Sender, unbounded};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Run the job until it is stopped (SIGTERM, SIGINT: a last checkpoint is committed first).
@@ -54,7 +57,8 @@ impl Run {
         let stopping = Arc::clone(&health);
         runtime.spawn(async move { on_signals(&ask, &stopping).await });
         let plan = graph::of(&settings)?;
-        let cluster = Arc::new(cluster(&settings));
+        let cluster = KafkaCluster::connect(kafka_settings(&settings), &settings.source.topic, &AtomicBool::new(false))?;
+        let cluster = Arc::new(cluster);
         let supervisor = Supervisor::new(self.job_settings(&settings)?, cluster, plan, runtime.handle().clone(), metrics, health);
         supervisor.run(&asked)?;
         runtime.shutdown_timeout(Duration::from_secs(1));
@@ -91,20 +95,22 @@ impl Run {
     }
 }
 
-fn cluster(settings: &Settings) -> MiniCluster {
-    MiniCluster {
+fn kafka_settings(settings: &Settings) -> KafkaSettings {
+    KafkaSettings {
         connection: Connection {
-            bootstrap: settings.kafka.bootstrap_servers.clone(),
+            bootstrap_servers: settings.kafka.bootstrap_servers.clone(),
             properties: settings.kafka.properties.clone(),
-            group: settings.kafka.group.clone(),
-            transaction_timeout: settings.kafka.transaction_timeout,
         },
+        group: settings.kafka.group.clone(),
         start: match &settings.source.start {
             config::Start::Earliest => Start::Earliest,
             config::Start::Latest => Start::Latest,
             config::Start::Timestamp(timestamp) => Start::Timestamp(*timestamp),
             config::Start::Offsets(offsets) => Start::Offsets(offsets.clone()),
         },
+        transaction_timeout: settings.kafka.transaction_timeout,
+        patience: settings.kafka.connect_timeout,
+        output_topics: settings.topics.all().map(str::to_owned).to_vec(),
     }
 }
 

@@ -14,20 +14,28 @@ pub trait Cluster: Send + Sync {
     fn log_bounds(&self, partitions: &[TopicPartition]) -> Result<BTreeMap<TopicPartition, (i64, i64)>, Failure>;
 
     /// What the job's group has committed, none of it from a transaction that may still be aborted.
-    fn committed(&self, partitions: &[TopicPartition]) -> Result<BTreeMap<TopicPartition, Option<CommittedOffset>>, Failure>;
+    fn committed(
+        &self,
+        partitions: &[TopicPartition],
+        stop: &Stop,
+    ) -> Result<BTreeMap<TopicPartition, Option<CommittedOffset>>, Failure>;
 
     /// Where partitions without a committed offset begin. `discovered`: they appeared after the job's start, so all of their
     /// records did too.
     fn start_positions(&self, partitions: &[TopicPartition], discovered: bool) -> Result<Positions, Failure>;
 
-    /// Reads `topic` from `positions`.
-    fn reader(&self, topic: &str, positions: &Positions, stop: &Stop) -> Result<Box<dyn SplitReader>, Failure>;
+    /// Reads from `positions`.
+    fn reader(&self, positions: &Positions) -> Result<Box<dyn SplitReader>, Failure>;
 
-    /// Fences these ids: whoever used them cannot commit any more, and what they left open is aborted.
-    fn fence(&self, ids: &BTreeSet<String>, stop: &Stop) -> Result<(), Failure>;
-
-    /// Fences `fence` and `ids`: whoever used them cannot commit any more, and what they left open is aborted. Gives out
+    /// Takes the job over. Fences `fence` and `ids`: whoever used them cannot commit any more, and what they left open is aborted. Gives out
     /// transactions on `ids` then, the first one on the first id: every pool of every size has it, so that a successor that
-    /// knows no manifest of this attempt fences it all the same.
-    fn transactions(&self, fence: &BTreeSet<String>, ids: &[String], stop: &Stop) -> Result<Box<dyn Transactions>, Failure>;
+    /// knows no manifest of this attempt fences it all the same. `witness` is any input partition: ownership is proven with an offset of it
+    /// that is never committed.
+    fn transactions(
+        &self,
+        fence: &BTreeSet<String>,
+        ids: &[String],
+        witness: &TopicPartition,
+        stop: &Stop,
+    ) -> Result<Box<dyn Transactions>, Failure>;
 }

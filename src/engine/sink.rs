@@ -20,7 +20,10 @@ use super::{
 use crate::failpoint;
 use crate::protocol::{CheckpointId, CommitPermit, Failure};
 use crossbeam_channel::{Receiver, Sender};
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 /// A record for a transaction.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +40,9 @@ pub struct Outgoing<'a> {
 
 /// Gives out transactions, each on a freshly initialised producer.
 pub trait Transactions: Send {
+    /// Fences more ids: whoever used them cannot commit any more, and what they left open is aborted.
+    fn fence(&mut self, ids: &BTreeSet<String>) -> Result<(), Failure>;
+
     /// The next transaction; waits for a producer to be ready.
     fn begin(&mut self) -> Result<Box<dyn OpenTransaction>, Failure>;
 }

@@ -9,6 +9,7 @@ use super::{
     manifest::Blueprint,
     plan::{Plan, VertexKind},
     restart::{RestartStrategy, Restarts},
+    sink::Transactions,
     source::SourceInput,
     stop::Stop,
 };
@@ -166,9 +167,10 @@ impl Supervisor {
         let stored = stored_manifests(&storage)?;
         let older = stored.values().flatten().map(|manifest| &manifest.transactional_ids);
         let mut fenced = recovery::ids_to_fence(&ids, older);
-        let transactions = self.cluster.transactions(&fenced, &ids, &stop)?;
+        let witness = self.witness()?;
+        let mut transactions = self.cluster.transactions(&fenced, &ids, &witness, &stop)?;
         failpoint::hit("during-recovery")?;
-        let Recovered { base, next, positions } = self.recover(&storage, &mut fenced, &stop)?;
+        let Recovered { base, next, positions } = self.recover(&storage, &mut *transactions, &mut fenced, &stop)?;
         let (store, uploaded, restored_states) = self.restore(&storage, workspace, base.as_ref())?;
         tracing::info!(
             checkpoint = base.as_ref().map(|(_, manifest)| manifest.checkpoint.0),
@@ -177,7 +179,7 @@ impl Supervisor {
             "recovered"
         );
 
-        let sources = self.sources(&positions, base.as_ref().map(|(manifest, _)| manifest), &stop)?;
+        let sources = self.sources(&positions, base.as_ref().map(|(manifest, _)| manifest))?;
         let restored = base.as_ref().map(|(manifest, _)| self.restored_vertices(manifest)).unwrap_or_default();
         let job = settings.job.clone();
         let discovery = self.discovery(&positions);
@@ -223,6 +225,14 @@ impl Supervisor {
         Ok(attempt.run(asked))
     }
 
+    fn witness(&self) -> Result<TopicPartition, Failure> {
+        let topic = self.source_topic()?;
+        let first = self.cluster.partitions(topic)?.into_iter().next();
+        first
+            .map(|number| TopicPartition::new(topic, number))
+            .ok_or_else(|| Failure::transient(format!("topic {topic} has no partitions")))
+    }
+
     fn source_topic(&self) -> Result<&str, Failure> {
         let mut topics = self.plan.vertices.iter().filter_map(|vertex| match &vertex.kind {
             VertexKind::Source { topic } => Some(topic.as_str()),
@@ -232,13 +242,19 @@ impl Supervisor {
     }
 
     /// Reads what Kafka says is committed until every id that the committed manifest names is fenced.
-    fn recover(&self, storage: &Storage, fenced: &mut BTreeSet<String>, stop: &Stop) -> Result<Recovered, Failure> {
+    fn recover(
+        &self,
+        storage: &Storage,
+        transactions: &mut dyn Transactions,
+        fenced: &mut BTreeSet<String>,
+        stop: &Stop,
+    ) -> Result<Recovered, Failure> {
         let settings = &self.settings;
         let topic = self.source_topic()?;
         loop {
             let partitions: Vec<TopicPartition> =
                 self.cluster.partitions(topic)?.into_iter().map(|number| TopicPartition::new(topic, number)).collect();
-            let committed = self.cluster.committed(&partitions)?;
+            let committed = self.cluster.committed(&partitions, stop)?;
             let evidence = Evidence {
                 committed,
                 manifests: stored_manifests(storage)?,
@@ -250,7 +266,7 @@ impl Supervisor {
             let seen = || evidence.manifests.keys().chain(evidence.markers.keys()).copied();
             match recovery::decide(&settings.job, &settings.group, &evidence)? {
                 Recovery::Fence(more) => {
-                    self.cluster.fence(&more, stop)?;
+                    transactions.fence(&more)?;
                     fenced.extend(more);
                 }
                 Recovery::FirstStart => {
@@ -322,12 +338,7 @@ impl Supervisor {
         Ok((store, Uploaded::restored(manifest), restored))
     }
 
-    fn sources(
-        &self,
-        positions: &Positions,
-        base: Option<&Manifest>,
-        stop: &Stop,
-    ) -> Result<BTreeMap<usize, Vec<SourceInput>>, Failure> {
+    fn sources(&self, positions: &Positions, base: Option<&Manifest>) -> Result<BTreeMap<usize, Vec<SourceInput>>, Failure> {
         let settings = &self.settings;
         let topic = self.source_topic()?;
         let partitions: Vec<TopicPartition> = positions.keys().cloned().collect();
@@ -359,7 +370,7 @@ impl Supervisor {
                 inputs.push(SourceInput {
                     topic: topic.to_owned(),
                     partitions: begin.collect(),
-                    reader: self.cluster.reader(topic, share, stop)?,
+                    reader: self.cluster.reader(share)?,
                     targets: targets.clone(),
                     out_of_orderness: settings.out_of_orderness,
                     idle_timeout: settings.idle_timeout,

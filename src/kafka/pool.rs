@@ -22,6 +22,7 @@ use crate::protocol::{Failure, TopicPartition};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use rdkafka::producer::{BaseProducer, Producer as _, PurgeConfig};
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -157,6 +158,18 @@ impl ProducerPool {
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
+    }
+
+    /// Fences more ids that the job may have used before; what was committed with them meanwhile is to be read again.
+    ///
+    /// # Errors
+    ///
+    /// As [`ProducerPool::start`].
+    pub fn fence(&self, ids: &BTreeSet<String>) -> Result<(), Failure> {
+        let Shared { connection, settings, ownership, cancel, .. } = &*self.shared;
+        let wait = Wait::new(settings.init_timeout, cancel);
+        ids.iter().try_for_each(|id| fence(connection, id, settings.transaction_timeout, &wait).map(drop))?;
+        ownership.prove()
     }
 
     /// Number of producers that are ready.

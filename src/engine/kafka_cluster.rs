@@ -1,0 +1,186 @@
+//! Kafka as the engine's [`Cluster`].
+
+use super::{
+    cluster::Cluster,
+    sink::{CommitOutcome, FlushedTransaction, OpenTransaction, Outgoing, Transactions},
+    source::{RawRecord, Round, SplitReader},
+    stop::Stop,
+};
+use crate::failpoint;
+use crate::kafka::{
+    self, CommittedOffsets, Connection, Flushed, Isolation, Open, Outcome, Output, PoolSettings, ProducerPool, Reader,
+    ReaderSettings, Start,
+};
+use crate::protocol::{CommitPermit, Failure, Positions, TopicPartition, recovery::CommittedOffset};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::AtomicBool,
+    thread,
+    time::Duration,
+};
+
+/// How Kafka is used.
+#[derive(Debug, Clone)]
+pub struct KafkaSettings {
+    /// Addresses and properties.
+    pub connection: Connection,
+    /// Consumer group of the offsets.
+    pub group: String,
+    /// Where a job without a checkpoint begins.
+    pub start: Start,
+    /// `transaction.timeout.ms`.
+    pub transaction_timeout: Duration,
+    /// So long may brokers be away before an attempt fails.
+    pub patience: Duration,
+    /// Topics that must be there.
+    pub output_topics: Vec<String>,
+}
+
+/// A cluster that has answered, and one job's way to it.
+pub struct KafkaCluster {
+    settings: KafkaSettings,
+    asking: kafka::Cluster,
+    offsets: CommittedOffsets,
+}
+
+impl KafkaCluster {
+    /// Waits for a broker, for `patience` at most; refuses missing topics and limits that the job cannot keep.
+    pub fn connect(settings: KafkaSettings, input: &str, cancel: &AtomicBool) -> Result<Self, Failure> {
+        let asking = kafka::Cluster::connect(&settings.connection, settings.patience, cancel)?;
+        let mut topics = settings.output_topics.clone();
+        topics.push(input.to_owned());
+        asking.require(&topics)?;
+        asking.check_limits(settings.transaction_timeout, &settings.output_topics)?;
+        let offsets = CommittedOffsets::open(&settings.connection, &settings.group)?;
+        Ok(Self { settings, asking, offsets })
+    }
+}
+
+impl Cluster for KafkaCluster {
+    fn partitions(&self, topic: &str) -> Result<BTreeSet<i32>, Failure> {
+        Ok(self.asking.partitions(topic)?.into_iter().map(|partition| partition.partition).collect())
+    }
+
+    fn log_bounds(&self, partitions: &[TopicPartition]) -> Result<BTreeMap<TopicPartition, (i64, i64)>, Failure> {
+        self.asking.log_bounds(partitions)
+    }
+
+    fn committed(
+        &self,
+        partitions: &[TopicPartition],
+        stop: &Stop,
+    ) -> Result<BTreeMap<TopicPartition, Option<CommittedOffset>>, Failure> {
+        self.offsets.read(partitions, self.settings.patience, &stop.flag())
+    }
+
+    fn start_positions(&self, partitions: &[TopicPartition], discovered: bool) -> Result<Positions, Failure> {
+        let start = match &self.settings.start {
+            Start::Earliest | Start::Latest | Start::Offsets(_) if discovered => &Start::Earliest,
+            start => start,
+        };
+        self.asking.resolve(start, partitions)
+    }
+
+    fn reader(&self, positions: &Positions) -> Result<Box<dyn SplitReader>, Failure> {
+        let settings = ReaderSettings { isolation: Isolation::ReadCommitted, broker_patience: self.settings.patience };
+        Ok(Box::new(KafkaReader(Reader::open(&self.settings.connection, &self.settings.group, settings, positions)?)))
+    }
+
+    fn transactions(
+        &self,
+        fence: &BTreeSet<String>,
+        ids: &[String],
+        witness: &TopicPartition,
+        stop: &Stop,
+    ) -> Result<Box<dyn Transactions>, Failure> {
+        let settings = PoolSettings {
+            group: self.settings.group.clone(),
+            ids: ids.to_vec(),
+            former_ids: fence.iter().filter(|id| !ids.contains(id)).cloned().collect(),
+            witness: witness.clone(),
+            transaction_timeout: self.settings.transaction_timeout,
+            commit_timeout: self.settings.transaction_timeout,
+            init_timeout: self.settings.patience,
+        };
+        let pool = thread::scope(|scope| {
+            // The first question about offsets costs 50 to 100 ms, because the coordinator is looked for; its answer does not
+            // matter yet.
+            scope.spawn(|| self.offsets.read(std::slice::from_ref(witness), Duration::from_millis(200), &stop.flag()));
+            ProducerPool::start(&self.settings.connection, settings, stop.flag())
+        })?;
+        Ok(Box::new(KafkaTransactions { pool, patience: self.settings.patience }))
+    }
+}
+
+struct KafkaReader(Reader);
+
+impl SplitReader for KafkaReader {
+    fn poll(&mut self, patience: Duration, max: usize, each: &mut dyn FnMut(RawRecord<'_>)) -> Result<Round, Failure> {
+        let poll = self.0.poll(patience, max, &mut |record| {
+            each(RawRecord {
+                topic: record.topic,
+                partition: record.partition,
+                offset: record.offset,
+                timestamp: record.timestamp_ms,
+                key: record.key,
+                value: record.value,
+            });
+        })?;
+        Ok(Round { records: poll.records, dry: poll.ends.to_vec() })
+    }
+
+    fn add(&mut self, positions: &Positions) -> Result<(), Failure> {
+        self.0.add(positions)
+    }
+
+    fn lag(&self, positions: &Positions) -> Vec<(i32, i64)> {
+        self.0.lag(positions)
+    }
+}
+
+struct KafkaTransactions {
+    pool: ProducerPool,
+    patience: Duration,
+}
+
+impl Transactions for KafkaTransactions {
+    fn fence(&mut self, ids: &BTreeSet<String>) -> Result<(), Failure> {
+        self.pool.fence(ids)
+    }
+
+    fn begin(&mut self) -> Result<Box<dyn OpenTransaction>, Failure> {
+        let open = self.pool.take(self.patience)?.begin()?;
+        Ok(Box::new(KafkaTransaction { open, patience: self.patience }))
+    }
+}
+
+struct KafkaTransaction {
+    open: Open,
+    patience: Duration,
+}
+
+impl OpenTransaction for KafkaTransaction {
+    fn send(&mut self, record: &Outgoing<'_>) -> Result<(), Failure> {
+        let Outgoing { topic, key, value, headers } = *record;
+        self.open.send(&Output { topic, key, value, headers, partition: None, timestamp_ms: None })
+    }
+
+    fn flush(self: Box<Self>) -> Result<Box<dyn FlushedTransaction>, Failure> {
+        Ok(Box::new(KafkaFlushed(self.open.flush(self.patience)?)))
+    }
+}
+
+struct KafkaFlushed(Flushed);
+
+impl FlushedTransaction for KafkaFlushed {
+    fn commit(self: Box<Self>, permit: CommitPermit) -> CommitOutcome {
+        if let Err(failure) = failpoint::hit("during-commit") {
+            return CommitOutcome::Unknown(failure.message);
+        }
+        match self.0.commit(permit) {
+            Outcome::Committed(_) => CommitOutcome::Committed,
+            Outcome::Fenced(message) => CommitOutcome::Fenced(message),
+            Outcome::Unknown(message) => CommitOutcome::Unknown(message),
+        }
+    }
+}
