@@ -14,6 +14,7 @@
 pub mod bench;
 pub mod broker;
 pub mod cache;
+pub mod chaos;
 pub mod deadline;
 pub mod job;
 pub mod leftovers;

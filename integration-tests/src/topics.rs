@@ -23,6 +23,8 @@ const ANSWER: Duration = Duration::from_secs(20);
 /// A record as a reader with `isolation.level=read_committed` sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
+    /// Topic that it lies in.
+    pub topic: String,
     /// Partition that it lies in.
     pub partition: i32,
     /// Its offset there.
@@ -220,16 +222,31 @@ impl Cluster {
 
     /// A reader of what becomes visible from now on in `topic`, with `isolation.level=read_committed`.
     pub fn tail(&self, topic: &str) -> Result<Tail> {
-        let mut config = client(&self.bootstrap);
-        config.set("group.id", "tail").set("isolation.level", "read_committed").set("enable.auto.commit", "false");
-        let consumer: BaseConsumer = config.set("fetch.wait.max.ms", "5").create()?;
         let mut list = TopicPartitionList::new();
         for partition in 0..self.partitions(topic)? {
             // The high watermark, as a number: "end" would be looked up only at the first poll.
             let (_, high) = self.asking.fetch_watermarks(topic, partition, ANSWER)?;
             list.add_partition_offset(topic, partition, Offset::Offset(high))?;
         }
-        consumer.assign(&list)?;
+        self.reader(&list)
+    }
+
+    /// A reader of all that is and becomes visible in `topics`, with `isolation.level=read_committed`.
+    pub fn follow(&self, topics: &[String]) -> Result<Tail> {
+        let mut list = TopicPartitionList::new();
+        for topic in topics {
+            for partition in 0..self.partitions(topic)? {
+                list.add_partition_offset(topic, partition, Offset::Beginning)?;
+            }
+        }
+        self.reader(&list)
+    }
+
+    fn reader(&self, list: &TopicPartitionList) -> Result<Tail> {
+        let mut config = client(&self.bootstrap);
+        config.set("group.id", "tail").set("isolation.level", "read_committed").set("enable.auto.commit", "false");
+        let consumer: BaseConsumer = config.set("fetch.wait.max.ms", "5").create()?;
+        consumer.assign(list)?;
         Ok(Tail { consumer })
     }
 
@@ -319,6 +336,7 @@ fn transient(error: &KafkaError) -> bool {
 fn record(message: &rdkafka::message::BorrowedMessage<'_>) -> Record {
     let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
     Record {
+        topic: message.topic().to_owned(),
         partition: message.partition(),
         offset: message.offset(),
         timestamp: message.timestamp().to_millis(),
