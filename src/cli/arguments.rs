@@ -1,6 +1,6 @@
 //! The command line as it is written.
 
-use super::{Stop, checkpoint, exit::Code, run, validate};
+use super::{Stop, audit, checkpoint, exit::Code, generate, run, topics, validate};
 use crate::config::{self, Settings, Sources};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -56,6 +56,12 @@ pub enum Command {
     Run(run::Run),
     /// Check the settings and what they name: folders, broker, topics, transaction timeout
     Validate(validate::Validate),
+    /// Create the topics of the job
+    Topics(topics::Topics),
+    /// Send a load to the input topic
+    Generate(generate::Generate),
+    /// Recompute every output from the input and compare
+    Audit(audit::Audit),
     /// Look at the checkpoints of the job
     Checkpoint(checkpoint::Checkpoint),
 }

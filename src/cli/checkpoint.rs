@@ -83,26 +83,7 @@ impl List {
             FailureKind::Refused => Failure::fatal(failure.message),
             _ => failure,
         };
-        let storage = open(&settings).map_err(failed)?;
-        let marked: BTreeMap<CheckpointId, ManifestHash> =
-            storage.markers().map_err(failed)?.into_iter().map(|ManifestRef { checkpoint, hash }| (checkpoint, hash)).collect();
-        let mut listed = Vec::new();
-        for checkpoint in storage.list_manifests().map_err(failed)? {
-            listed.push(match storage.read_manifest(checkpoint) {
-                Ok((manifest, found)) => Listed {
-                    checkpoint: checkpoint.0,
-                    committed: marked.get(&checkpoint) == Some(&found.hash),
-                    content: content(&manifest, found),
-                },
-                // A running job deletes what it no longer needs: gone since it was listed is no error.
-                Err(_) if !storage.list_manifests().map_err(failed)?.contains(&checkpoint) => continue,
-                Err(failure) => Listed {
-                    checkpoint: checkpoint.0,
-                    committed: marked.contains_key(&checkpoint),
-                    content: Content::Damaged { error: failure.message },
-                },
-            });
-        }
+        let listed = open(&settings).and_then(|storage| listed(&storage)).map_err(failed)?;
         if self.json {
             screen::json(&listed)?;
         } else {
@@ -120,6 +101,22 @@ pub(super) fn open(settings: &Settings) -> Result<Storage, Failure> {
         .build()
         .map_err(|error| Failure::fatal(format!("no runtime for the checkpoint storage: {error}")))?;
     Storage::inspect(&settings.checkpoint.storage, &settings.job.name, Executor::Own(Arc::new(runtime)))
+}
+
+fn listed(storage: &Storage) -> Result<Vec<Listed>, Failure> {
+    let marked: BTreeMap<CheckpointId, ManifestHash> =
+        storage.markers()?.into_iter().map(|ManifestRef { checkpoint, hash }| (checkpoint, hash)).collect();
+    let mut listed = Vec::new();
+    for checkpoint in storage.list_manifests()? {
+        let (committed, content) = match storage.read_manifest(checkpoint) {
+            Ok((manifest, found)) => (marked.get(&checkpoint) == Some(&found.hash), content(&manifest, found)),
+            // A running job deletes what it no longer needs: gone since it was listed is no error.
+            Err(_) if !storage.list_manifests()?.contains(&checkpoint) => continue,
+            Err(failure) => (marked.contains_key(&checkpoint), Content::Damaged { error: failure.message }),
+        };
+        listed.push(Listed { checkpoint: checkpoint.0, committed, content });
+    }
+    Ok(listed)
 }
 
 fn content(manifest: &Manifest, found: ManifestRef) -> Content {
@@ -158,4 +155,58 @@ fn table(listed: &[Listed]) -> comfy_table::Table {
         table.add_row(row);
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        checkpoint::{InputPosition, Location, Reason},
+        protocol::JobName,
+    };
+
+    #[test]
+    fn committed_uncommitted_and_damaged_checkpoints_are_told_apart() {
+        // given a marked checkpoint, a newer one that is not, and one whose manifest has a wrong byte
+        let folder = tempfile::tempdir().unwrap();
+        let settings = crate::config::load(&crate::config::Sources {
+            set: vec![format!("checkpoint.storage={}", folder.path().display()), "job.name=shop".into()],
+            ..Default::default()
+        })
+        .unwrap();
+        let job: JobName = "shop".parse().unwrap();
+        let runtime = Arc::new(tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap());
+        let storage = Storage::open(&Location::folder(folder.path()).unwrap(), &job, Executor::Own(runtime)).unwrap();
+        for number in 4..7 {
+            let mut manifest = Manifest::new(job.clone(), CheckpointId(number), None, Reason::Interval);
+            let position = InputPosition {
+                topic: "orders".into(),
+                partition: 0,
+                offset: 10 * number as i64,
+                timestamp_seen: None,
+                idle: false,
+            };
+            manifest.group = "sluicegate-shop".into();
+            manifest.parallelism = 2;
+            manifest.max_parallelism = 128;
+            manifest.input.push(position);
+            let reference = storage.put_manifest(&manifest).unwrap();
+            if number == 4 {
+                storage.put_marker(reference).unwrap();
+            }
+        }
+        let damaged = folder.path().join("shop/manifests/00000000000000000006.json");
+        std::fs::write(&damaged, "{").unwrap();
+        // when they are listed
+        let listed = listed(&open(&settings).unwrap()).unwrap();
+        // then each is what it is
+        let json = serde_json::to_value(&listed).unwrap();
+        assert_eq!((&json[0]["checkpoint"], &json[0]["committed"]), (&4.into(), &true.into()), "{json}");
+        assert_eq!((&json[1]["checkpoint"], &json[1]["committed"]), (&5.into(), &false.into()), "{json}");
+        assert_eq!(json[1]["offsets"]["orders-0"], 50, "{json}");
+        let error = json[2]["error"].as_str().unwrap();
+        assert!(error.contains(damaged.to_str().unwrap()), "{error}");
+        let table = table(&listed).to_string();
+        assert!(table.contains("committed") && table.lines().count() >= 4, "{table}");
+    }
 }

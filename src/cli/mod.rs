@@ -4,11 +4,17 @@
 //! writes its result to standard output and everything else to standard error.
 
 mod arguments;
+mod audit;
 mod checkpoint;
+mod committed;
 mod exit;
+mod generate;
 mod graph;
+mod pace;
+mod progress;
 mod run;
 mod screen;
+mod topics;
 mod validate;
 
 pub use arguments::{Arguments, Command, Given};
@@ -34,6 +40,9 @@ impl Command {
     fn run(&self) -> Result<Code, Stop> {
         match self {
             Self::Run(command) => command.run(),
+            Self::Topics(command) => command.run(),
+            Self::Generate(command) => command.run(),
+            Self::Audit(command) => command.run(),
             Self::Validate(command) => command.run(),
             Self::Checkpoint(command) => command.run(),
         }

@@ -5,7 +5,6 @@ use crate::{
     checkpoint::Retention,
     config::{self, Settings},
     engine::{Ask, Bounds, JobSettings, KafkaCluster, KafkaSettings, RestartStrategy, Schedule, Supervisor},
-    kafka::{Connection, Start},
     observe::{Health, Metrics, Server, Status, logging},
     protocol::{CheckpointId, Failure},
     state::{KeyGroups, Settings as StateSettings},
@@ -97,17 +96,9 @@ impl Run {
 
 fn kafka_settings(settings: &Settings) -> KafkaSettings {
     KafkaSettings {
-        connection: Connection {
-            bootstrap_servers: settings.kafka.bootstrap_servers.clone(),
-            properties: settings.kafka.properties.clone(),
-        },
+        connection: settings.kafka.connection.clone(),
         group: settings.kafka.group.clone(),
-        start: match &settings.source.start {
-            config::Start::Earliest => Start::Earliest,
-            config::Start::Latest => Start::Latest,
-            config::Start::Timestamp(timestamp) => Start::Timestamp(*timestamp),
-            config::Start::Offsets(offsets) => Start::Offsets(offsets.clone()),
-        },
+        start: settings.source.start.clone(),
         transaction_timeout: settings.kafka.transaction_timeout,
         patience: settings.kafka.connect_timeout,
         output_topics: settings.topics.all().map(str::to_owned).to_vec(),

@@ -1,7 +1,10 @@
 //! `sluicegate validate`
 
-use super::{Code, Given, Stop, checkpoint, screen};
-use crate::{config::Settings, protocol::Failure};
+use super::{Code, Given, Stop, checkpoint, screen, topics};
+use crate::{
+    config::{Settings, show_duration},
+    protocol::Failure,
+};
 use std::path::Path;
 
 /// Check the settings and what they name.
@@ -32,6 +35,7 @@ impl Validate {
         if !self.offline {
             checks.push(Check { what: "state.dir", found: writable(&settings.state.dir) });
             checks.push(Check { what: "checkpoint.storage", found: storage(&settings) });
+            checks.extend(brokers(&settings));
         }
         for Check { what, found } in &checks {
             let (word, text) = match found {
@@ -42,6 +46,30 @@ impl Validate {
         }
         Ok(if checks.iter().all(|check| check.found.is_ok()) { Code::Done } else { Code::Failed })
     }
+}
+
+fn brokers(settings: &Settings) -> Vec<Check> {
+    let kafka = &settings.kafka;
+    let cluster = match topics::connect(settings) {
+        Ok(cluster) => cluster,
+        Err(failure) => return vec![Check { what: "kafka.bootstrap_servers", found: Err(failure) }],
+    };
+    let answered = format!("{} answers, cluster {}", kafka.connection.bootstrap_servers, cluster.id());
+    let all = topics::all(settings);
+    let outputs: Vec<String> = settings.topics.all().map(str::to_owned).into();
+    let present = cluster.require(&all).map(|()| format!("all {} are there", all.len()));
+    let timeout = cluster.transaction_max_timeout().map(|limit| match limit {
+        Some(limit) => format!("{}, the brokers allow {}", show_duration(kafka.transaction_timeout), show_duration(limit)),
+        None => format!("{}, the brokers do not say what they allow", show_duration(kafka.transaction_timeout)),
+    });
+    let missing = present.is_err();
+    // Limits of topics can only be asked for where there are topics.
+    let limits = cluster.check_limits(kafka.transaction_timeout, if missing { &[] } else { &outputs });
+    vec![
+        Check { what: "kafka.bootstrap_servers", found: Ok(answered) },
+        Check { what: "topics", found: present },
+        Check { what: "kafka.transaction_timeout", found: limits.and(timeout) },
+    ]
 }
 
 /// Whether files can be written there, or where the folder would be made.

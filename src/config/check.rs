@@ -4,11 +4,12 @@ use super::raw::{Entry, Origin, PROPERTIES, Raw};
 use super::value::{DURATION_FORM, SIZE_FORM, Value, duration, show_duration, show_size, size};
 use super::{
     Alert, Checkpoint, Http, Identity, Job, JobKind, KEYS, Kafka, Log, LogFormat, Orders, Problems, Restart, Settings, Source,
-    Start, State, Topics,
+    State, Topics,
 };
 use crate::{
     checkpoint::Location,
-    protocol::{Failure, JobName},
+    kafka::{Connection, Start},
+    protocol::{Failure, JobName, MAX_PRODUCERS, producers_needed},
 };
 use std::{
     collections::BTreeMap,
@@ -26,11 +27,6 @@ const YEAR: Duration = Duration::from_secs(365 * 86_400);
 const LONGEST_TRANSACTION: Duration = Duration::from_secs(900);
 /// What a transaction still lives for after its checkpoint is durable: sending offsets, commit, one retry of librdkafka's 500 ms.
 const COMMIT_MARGIN: Duration = Duration::from_secs(2);
-/// A quiet transactional id takes 54 ms to initialise, one that the broker still finishes 555 ms (librdkafka retries on a fixed
-/// 500 ms timer): a producer must be ready again before its turn comes.
-const REINITIALISE: Duration = Duration::from_millis(500);
-/// Default of librdkafka's message.max.bytes.
-const MESSAGE_MAX_BYTES: u64 = 1_000_000;
 /// Room for the headers of a dead letter: topic, partition, offset, error class and message.
 const HEADER_BYTES: u64 = 16 << 10;
 /// Longest topic name that Kafka takes.
@@ -125,8 +121,8 @@ impl Check<'_> {
         };
         let timeout = self.duration("kafka.transaction_timeout", SECOND..=LONGEST_TRANSACTION);
         let producers = self.read("kafka.producers", |value| match value.integer() {
-            Some(n) if n == 0 || (2..=64).contains(&n) => Ok(n.unsigned_abs() as usize),
-            _ => Err("allowed is 0, or 2 to 64".to_owned()),
+            Some(n) if n == 0 || (2..=MAX_PRODUCERS as i64).contains(&n) => Ok(n.unsigned_abs() as usize),
+            _ => Err(format!("allowed is 0, or 2 to {MAX_PRODUCERS}")),
         });
         let connect_timeout = self.duration("kafka.connect_timeout", SECOND..=HOUR);
         let properties = self.properties();
@@ -134,18 +130,13 @@ impl Check<'_> {
             self.transaction_outlives_checkpoint(timeout, checkpoint);
         }
         let producers = match (producers?, checkpoint) {
-            (0, Some(checkpoint)) => derived_producers(checkpoint.interval),
+            (0, Some(checkpoint)) => producers_needed(checkpoint.interval),
             (0, None) => return None,
             (n, _) => n,
         };
-        Some(Kafka {
-            bootstrap_servers: bootstrap_servers?,
-            properties,
-            group: group?,
-            transaction_timeout: timeout?,
-            producers,
-            connect_timeout: connect_timeout?,
-        })
+        let connection = Connection { bootstrap_servers: bootstrap_servers?, properties };
+        self.librdkafka_takes(&connection, timeout?);
+        Some(Kafka { connection, group: group?, transaction_timeout: timeout?, producers, connect_timeout: connect_timeout? })
     }
 
     fn properties(&mut self) -> BTreeMap<String, String> {
@@ -283,6 +274,26 @@ impl Check<'_> {
         }
     }
 
+    /// Names and values of properties are librdkafka's to judge.
+    fn librdkafka_takes(&mut self, connection: &Connection, transaction_timeout: Duration) {
+        if connection.properties.is_empty() {
+            return;
+        }
+        for problem in connection.check(transaction_timeout) {
+            match self.raw.properties.get(&problem.property) {
+                Some(entry) => {
+                    let key = format!("{PROPERTIES}.{}", problem.property);
+                    self.problems.add(entry.origin.clone(), key, problem.message);
+                }
+                // Of several together: any of them leads to where they are written.
+                None => {
+                    let origin = self.raw.properties.values().next().map_or(Origin::Default, |entry| entry.origin.clone());
+                    self.problems.add(origin, PROPERTIES, problem.message);
+                }
+            }
+        }
+    }
+
     /// The working copy is emptied at every start: checkpoints must not lie in it.
     fn folders_are_apart(&mut self, checkpoint: &Checkpoint, state: &State) {
         let Some(storage) = checkpoint.storage.as_folder() else { return };
@@ -298,12 +309,7 @@ impl Check<'_> {
 
     /// A record that cannot be processed is passed on whole, so it must be able to leave again.
     fn records_fit(&mut self, source: &Source, kafka: &Kafka) {
-        let name = "message.max.bytes";
-        let limit = match kafka.properties.get(name).map(|text| text.parse::<u64>()) {
-            Some(Ok(limit)) => limit,
-            Some(Err(_)) => return, // librdkafka says what is wrong with it
-            None => MESSAGE_MAX_BYTES,
-        };
+        let (name, limit) = ("message.max.bytes", kafka.connection.message_max_bytes());
         let largest = source.max_record_bytes as u64 + HEADER_BYTES;
         if largest > limit {
             let message = format!(
@@ -360,12 +366,6 @@ impl Check<'_> {
     fn problem(&mut self, key: &str, message: String) {
         self.problems.add(self.origin(key), key, message);
     }
-}
-
-/// Enough producers that one is initialised again before its turn comes.
-fn derived_producers(interval: Duration) -> usize {
-    let while_one_initialises = REINITIALISE.as_millis().div_ceil(interval.as_millis().max(1));
-    usize::try_from(while_one_initialises).unwrap_or(usize::MAX).saturating_add(2).min(64)
 }
 
 fn text(value: &Value) -> Result<String, String> {

@@ -54,8 +54,8 @@ pub const KEYS: &[Key] = &[
     key(
         "kafka.producers",
         "0",
-        "0, or 2 to 64",
-        "Transactional producers taken in turn; 0 means as many as checkpoint.interval needs (500ms / interval + 2).",
+        "0, or 2 to 16",
+        "Transactional producers taken in turn; 0 means as many as checkpoint.interval needs (500ms / interval + 2, at most 16).",
     ),
     key(
         "kafka.connect_timeout",
@@ -144,7 +144,7 @@ pub const KEYS: &[Key] = &[
         "restart.attempts",
         "5",
         "1 to 1000000",
-        "How many attempts may fail in a row, without a checkpoint completed between, before the program exits.",
+        "Restarts before the program gives up. A completed checkpoint sets the count back to zero.",
     ),
     key("restart.delay", "30s", "0s to 1h", "Pause between a failed attempt and the next."),
     key(

@@ -12,7 +12,6 @@
 mod check;
 mod keys;
 mod problem;
-mod properties;
 mod raw;
 mod settings;
 mod value;
@@ -21,8 +20,7 @@ pub use keys::{KEYS, Key};
 pub use problem::{Problem, Problems};
 pub use raw::{Origin, Sources};
 pub use settings::{
-    Alert, Checkpoint, Http, Identity, Job, JobKind, Kafka, Log, LogFormat, Orders, Restart, Settings, Source, Start, State,
-    Topics,
+    Alert, Checkpoint, Http, Identity, Job, JobKind, Kafka, Log, LogFormat, Orders, Restart, Settings, Source, State, Topics,
 };
 pub use value::{show_duration, show_size};
 

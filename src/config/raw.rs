@@ -1,6 +1,7 @@
 //! Settings as written: a file, the environment and the command line, each value with the place that it came from.
 
-use super::{KEYS, Problems, properties, value::Value};
+use super::{KEYS, Problems, value::Value};
+use crate::kafka;
 use std::{collections::BTreeMap, ffi::OsString, fmt, ops::Range, path::PathBuf};
 use toml::de::{DeTable, DeValue};
 
@@ -145,7 +146,7 @@ impl Reading {
 
     fn insert(&mut self, key: &str, value: Value, origin: Origin) {
         if let Some(property) = key.strip_prefix(PROPERTIES).and_then(|rest| rest.strip_prefix('.')) {
-            match properties::owned(property) {
+            match kafka::owned_property(property) {
                 Some(reason) => self.problems.add(origin, key, format!("is set by sluicegate: {reason}")),
                 None => _ = self.raw.properties.insert(property.to_owned(), Entry { value, origin }),
             }

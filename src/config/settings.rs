@@ -1,10 +1,11 @@
 //! Settings as meant: typed and checked. See `docs/configuration.md` for what each is for; units are in the types.
 
-use super::properties;
-use crate::{checkpoint::Location, protocol::JobName};
+use crate::{
+    checkpoint::Location,
+    kafka::{Connection, Start},
+    protocol::JobName,
+};
 use std::{
-    collections::BTreeMap,
-    fmt,
     num::{NonZeroU16, NonZeroU32, NonZeroUsize},
     ops::RangeInclusive,
     path::PathBuf,
@@ -57,12 +58,10 @@ pub enum JobKind {
 }
 
 /// `[kafka]`
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kafka {
-    /// `host:port`, several with commas.
-    pub bootstrap_servers: String,
-    /// `[kafka.properties]`: librdkafka properties of the user; none that sluicegate sets itself.
-    pub properties: BTreeMap<String, String>,
+    /// Brokers, and the user's librdkafka properties; none that sluicegate sets itself.
+    pub connection: Connection,
     /// Consumer group of the offsets.
     pub group: String,
     /// `transaction.timeout.ms`.
@@ -71,25 +70,6 @@ pub struct Kafka {
     pub producers: usize,
     /// How long a broker that does not answer is tried.
     pub connect_timeout: Duration,
-}
-
-/// Secrets in the properties are not shown.
-impl fmt::Debug for Kafka {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown: BTreeMap<_, _> = self
-            .properties
-            .iter()
-            .map(|(name, value)| (name.as_str(), if properties::is_secret(name) { "***" } else { value.as_str() }))
-            .collect();
-        f.debug_struct("Kafka")
-            .field("bootstrap_servers", &self.bootstrap_servers)
-            .field("properties", &shown)
-            .field("group", &self.group)
-            .field("transaction_timeout", &self.transaction_timeout)
-            .field("producers", &self.producers)
-            .field("connect_timeout", &self.connect_timeout)
-            .finish()
-    }
 }
 
 /// `[source]`
@@ -109,19 +89,6 @@ pub struct Source {
     pub timestamps: RangeInclusive<i64>,
     /// Largest input record that is processed, in bytes.
     pub max_record_bytes: usize,
-}
-
-/// Where a job without a checkpoint begins to read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Start {
-    /// The first record that the log still holds.
-    Earliest,
-    /// Only what comes after the start.
-    Latest,
-    /// The first record with this Kafka timestamp or a later one, in milliseconds since 1970.
-    Timestamp(i64),
-    /// The next offset to read, by partition; partitions that are not named begin at the earliest record.
-    Offsets(BTreeMap<i32, i64>),
 }
 
 /// `[checkpoint]`
@@ -157,7 +124,7 @@ pub enum Restart {
     None,
     /// Another attempt after a pause.
     FixedDelay {
-        /// Attempts that may fail in a row, without a completed checkpoint between.
+        /// Restarts; a completed checkpoint sets the count back to zero.
         attempts: u32,
         /// The pause.
         delay: Duration,

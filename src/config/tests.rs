@@ -1,4 +1,5 @@
 use super::*;
+use crate::kafka::Start;
 use std::{
     io::Write,
     path::{Path, PathBuf},
@@ -132,7 +133,7 @@ fn properties_of_librdkafka_pass_through_and_those_that_exactly_once_rests_on_ar
         ("sasl.password", "hunter2"),
         ("enable.ssl.certificate.verification", "false"),
     ];
-    assert_eq!(kafka.properties, expected.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+    assert_eq!(kafka.connection.properties, expected.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
     assert!(!format!("{kafka:?}").contains("hunter2"), "a secret is shown: {kafka:?}");
 
     for (property, reason) in [("transactional.id", "fenced"), ("isolation.level", "read_committed"), ("group.id", "kafka.group")]
@@ -199,7 +200,7 @@ fn every_form_of_start_and_switch_is_read() {
 #[test]
 fn a_shorter_interval_takes_more_producers() {
     let producers = |interval: &str| load(&with(&[&format!("checkpoint.interval={interval}")])).unwrap().kafka.producers;
-    assert_eq!([producers("5s"), producers("1s"), producers("100ms"), producers("50ms"), producers("10ms")], [3, 3, 7, 12, 52]);
+    assert_eq!([producers("5s"), producers("1s"), producers("100ms"), producers("50ms"), producers("10ms")], [3, 3, 7, 12, 16]);
     assert_eq!(load(&with(&["kafka.producers=4"])).unwrap().kafka.producers, 4);
 }
 

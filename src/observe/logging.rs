@@ -7,6 +7,15 @@ use crate::{
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
+/// Begins to log for a command whose result is on standard output: nothing below a warning, unless `log.level` was raised.
+///
+/// # Errors
+/// As [`init`].
+pub fn quiet(log: &Log) -> Result<(), Failure> {
+    let level = if log.level == "info" { "warn".to_owned() } else { log.level.clone() };
+    init(&Log { level, format: log.format })
+}
+
 /// Begins to log, for the rest of the process. A second call is a failure.
 ///
 /// # Errors

@@ -1,0 +1,204 @@
+//! `sluicegate audit`
+
+use super::{
+    Code, Given, Stop,
+    committed::{self, CommittedJob},
+    progress, screen, topics,
+};
+use crate::{
+    audit::{self, Committed, JobRules, Options, Progress, Record, Step, Topic, Verdict},
+    config::{self, Settings},
+    jobs::orders::names,
+    kafka::{Isolation, Polled, Start, TopicScan},
+    observe::logging,
+    protocol::{Failure, FailureKind},
+};
+use indicatif::ProgressBar;
+use std::{collections::BTreeMap, ops::Range, path::PathBuf, sync::atomic::AtomicBool, time::Duration};
+
+/// Recompute every output from the input and compare.
+///
+/// The outputs are recomputed from the input up to the offsets that the job has committed, independently of the engine, and compared
+/// with what readers of committed records see. Stop the job first, or run it with --until-caught-up: what it commits meanwhile would be
+/// a difference.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  sluicegate audit --json --set kafka.bootstrap_servers=localhost:9092")]
+pub struct Audit {
+    /// The whole report as JSON
+    #[arg(long)]
+    json: bool,
+    /// Differences shown for each output; all are counted
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    differences: usize,
+    /// For temporary files, about half the size of what is read; without it, the system's
+    #[arg(long, value_name = "FOLDER")]
+    temp_dir: Option<PathBuf>,
+    #[command(flatten)]
+    given: Given,
+}
+
+impl Audit {
+    pub(super) fn run(&self) -> Result<Code, Stop> {
+        let (settings, _) = self.given.load()?;
+        logging::quiet(&settings.log)?;
+        let committed = prepare(&settings)?;
+        let options = Options { temp_dir: self.temp_dir.clone(), shown: self.differences, ..Options::default() };
+        let mut topics = KafkaTopics { settings: &settings };
+        let mut shown = Shown::default();
+        let report = audit::audit(&mut topics, &committed, &rules(&settings), &options, &mut |progress| shown.show(progress))
+            .map_err(not_recovery)?;
+        shown.finish();
+        if self.json {
+            screen::json(&report.to_json())?;
+        } else {
+            screen::line(report.to_table().trim_end())?;
+        }
+        Ok(match report.verdict() {
+            Verdict::Clean => Code::Done,
+            Verdict::Violated => Code::Violation,
+            Verdict::Undecided => Code::Failed,
+        })
+    }
+}
+
+/// An audit recovers nothing, so what it lacks is a failure and not a refused recovery.
+fn not_recovery(failure: Failure) -> Failure {
+    match failure.kind {
+        FailureKind::Refused => Failure::fatal(failure.message),
+        _ => failure,
+    }
+}
+
+/// What the job has committed, in the audit's words.
+fn prepare(settings: &Settings) -> Result<Committed, Failure> {
+    let group = &settings.kafka.group;
+    let Some(CommittedJob { positions, manifest, began }) = committed::read(settings).map_err(not_recovery)? else {
+        return Err(Failure::fatal(format!(
+            "group {group} has committed nothing, so there is nothing to audit: check kafka.group and job.name, or run the job first"
+        )));
+    };
+    if settings.source.start == Start::Latest {
+        return Err(Failure::fatal(
+            "where the job began is not known, because source.start is \"latest\": give the offsets that it began at, like \
+             --set 'source.start={ offsets = { 0 = 120, 1 = 80 } }'",
+        ));
+    }
+    let operator = |name: &str| manifest.operators.iter().find(|operator| operator.name == name);
+    let watermark = operator(names::PURCHASES).and_then(|operator| operator.watermark).unwrap_or(i64::MIN);
+    let waiting = operator(names::BATCHES).map_or(&[][..], |operator| &operator.operator_state);
+    let waiting = waiting.iter().map(|element| match element.get("event").and_then(|event| event.as_str()) {
+        Some(event) => Ok(event.as_bytes().to_vec()),
+        None => Err(Failure::fatal(format!("checkpoint {}: an event that waits for its batch has no JSON", manifest.checkpoint))),
+    });
+    let from = |partition| began.get(partition).copied().unwrap_or(0);
+    Ok(Committed {
+        input_topic: settings.source.topic.clone(),
+        input: positions.iter().map(|(p, end)| (p.partition, Range { start: from(p).min(*end), end: *end })).collect(),
+        watermark,
+        // A drain moves the watermark to the end of time, and it never moves back.
+        drained: watermark == i64::MAX,
+        waiting: waiting.collect::<Result<_, _>>()?,
+    })
+}
+
+/// The settings that the outputs depend on.
+fn rules(settings: &Settings) -> JobRules {
+    let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    let orders = &settings.orders;
+    JobRules {
+        identity: match orders.identity {
+            config::Identity::Event => audit::Identity::Event,
+            config::Identity::Order => audit::Identity::Order,
+        },
+        dedup_ttl: ms(orders.deduplication_ttl),
+        window: ms(orders.window),
+        allowed_lateness: ms(orders.allowed_lateness),
+        initial_stock: orders.initial_stock,
+        low_stock_threshold: orders.low_stock_threshold,
+        alert: match orders.alert {
+            config::Alert::Crossing => audit::Alert::Crossing,
+            config::Alert::Every => audit::Alert::Every,
+        },
+        batch_size: orders.batch_size.get() as u64,
+        min_timestamp: *settings.source.timestamps.start(),
+        max_timestamp: *settings.source.timestamps.end(),
+        max_record_bytes: settings.source.max_record_bytes,
+    }
+}
+
+/// The topics of the job on Kafka, as readers of committed records see them.
+struct KafkaTopics<'a> {
+    settings: &'a Settings,
+}
+
+impl KafkaTopics<'_> {
+    fn name(&self, topic: Topic) -> &str {
+        let topics = &self.settings.topics;
+        match topic {
+            Topic::Orders => &self.settings.source.topic,
+            Topic::OrderStatus => &topics.order_status,
+            Topic::PurchaseStats => &topics.purchase_stats,
+            Topic::LateOrders => &topics.late_orders,
+            Topic::InventoryLevels => &topics.inventory_levels,
+            Topic::LowStockAlerts => &topics.low_stock_alerts,
+            Topic::OrderBatches => &topics.order_batches,
+            Topic::DeadLetters => &topics.dead_letters,
+        }
+    }
+}
+
+impl audit::Topics for KafkaTopics<'_> {
+    fn scan(
+        &mut self,
+        topic: Topic,
+        ranges: Option<&BTreeMap<i32, Range<i64>>>,
+        each: &mut dyn FnMut(&Record<'_>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let kafka = &self.settings.kafka;
+        let name = self.name(topic);
+        let scan = match ranges {
+            Some(ranges) => TopicScan::of(&kafka.connection, &kafka.group, Isolation::ReadCommitted, name, ranges)?,
+            None => {
+                let partitions = topics::connect(self.settings)?.partitions(name)?;
+                TopicScan::whole(&kafka.connection, &kafka.group, Isolation::ReadCommitted, &partitions)?
+            }
+        };
+        scan.run(&AtomicBool::new(false), &mut |polled: &Polled<'_>| {
+            let headers = polled.headers();
+            let headers: Vec<(&str, &[u8])> =
+                headers.iter().map(|(name, value)| (name.as_ref(), value.unwrap_or_default())).collect();
+            let Polled { partition, offset, key, value, .. } = *polled;
+            each(&Record { partition, offset, key, value, headers: &headers })
+        })?;
+        Ok(())
+    }
+}
+
+/// One bar for each step.
+#[derive(Default)]
+struct Shown {
+    now: Option<(Step, ProgressBar)>,
+}
+
+impl Shown {
+    fn show(&mut self, progress: Progress) {
+        let fresh = self.now.as_ref().is_none_or(|(step, _)| *step != progress.step);
+        if fresh {
+            self.finish();
+            let doing = match progress.step {
+                Step::Reading(topic) => format!("reading {:<16}", topic.as_str()),
+                Step::Judging => format!("{:<24}", "comparing"),
+            };
+            self.now = Some((progress.step, progress::bar(progress.total, doing)));
+        }
+        if let Some((_, bar)) = &self.now {
+            bar.set_position(progress.done);
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Some((_, bar)) = self.now.take() {
+            bar.finish_and_clear();
+        }
+    }
+}

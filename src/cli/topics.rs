@@ -1,0 +1,86 @@
+//! `sluicegate topics`
+
+use super::{Code, Given, Stop, screen};
+use crate::{
+    config::Settings,
+    kafka::{Cluster, Creation, TopicSpec},
+    protocol::Failure,
+};
+use std::{collections::BTreeMap, sync::atomic::AtomicBool};
+
+/// Create the topics of the job.
+#[derive(Debug, clap::Args)]
+#[command(arg_required_else_help = true)]
+pub struct Topics {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Create the input topic and the output topics, those that are absent
+    Create(Create),
+}
+
+/// Create the input topic and the output topics, those that are absent.
+///
+/// A topic that is there is left as it is.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  sluicegate topics create --partitions 8 --replication-factor 3")]
+struct Create {
+    /// Partitions of each topic
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(i32).range(1..=10_000))]
+    partitions: i32,
+    /// Copies of each partition; without it, the broker's default
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=100))]
+    replication_factor: Option<i32>,
+    #[command(flatten)]
+    given: Given,
+}
+
+impl Topics {
+    pub(super) fn run(&self) -> Result<Code, Stop> {
+        match &self.command {
+            Command::Create(create) => create.run(),
+        }
+    }
+}
+
+impl Create {
+    fn run(&self) -> Result<Code, Stop> {
+        let (settings, _) = self.given.load()?;
+        let wanted: Vec<TopicSpec> = all(&settings)
+            .into_iter()
+            .map(|name| TopicSpec {
+                name,
+                partitions: self.partitions,
+                replication: self.replication_factor,
+                configs: BTreeMap::new(),
+            })
+            .collect();
+        for (name, creation) in connect(&settings)?.create_topics(&wanted)? {
+            screen::line(&match creation {
+                Creation::Created => format!("{name}: created, {}", partitions(self.partitions)),
+                Creation::Existed { partitions: n } => format!("{name}: was there, {}", partitions(n)),
+            })?;
+        }
+        Ok(Code::Done)
+    }
+}
+
+fn partitions(n: impl std::fmt::Display) -> String {
+    let n = n.to_string();
+    let unit = if n == "1" { "partition" } else { "partitions" };
+    format!("{n} {unit}")
+}
+
+/// The input topic and the output topics.
+pub(super) fn all(settings: &Settings) -> Vec<String> {
+    std::iter::once(settings.source.topic.as_str()).chain(settings.topics.all()).map(str::to_owned).collect()
+}
+
+/// The cluster that the settings name, once it answers.
+pub(super) fn connect(settings: &Settings) -> Result<Cluster, Failure> {
+    let kafka = &settings.kafka;
+    Cluster::connect(&kafka.connection, kafka.connect_timeout, &AtomicBool::new(false))
+}
