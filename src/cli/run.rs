@@ -11,10 +11,16 @@ use crate::{
 };
 use crossbeam_channel::{Sender, unbounded};
 use std::{
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio::signal::unix::{SignalKind, signal};
+
+/// What dead attempts left in checkpoint storage stays for so long, for people to look at.
+const GRACE: Duration = Duration::from_secs(60);
 
 /// Run the job until it is stopped (SIGTERM, SIGINT: a last checkpoint is committed first).
 ///
@@ -54,9 +60,11 @@ impl Run {
         };
         let (ask, asked) = unbounded();
         let stopping = Arc::clone(&health);
-        runtime.spawn(async move { on_signals(&ask, &stopping).await });
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let interrupt = Arc::clone(&interrupted);
+        runtime.spawn(async move { on_signals(&ask, &stopping, &interrupt).await });
         let plan = graph::of(&settings)?;
-        let cluster = KafkaCluster::connect(kafka_settings(&settings), &settings.source.topic, &AtomicBool::new(false))?;
+        let cluster = KafkaCluster::connect(kafka_settings(&settings), &settings.source.topic, &interrupted)?;
         let cluster = Arc::new(cluster);
         let supervisor = Supervisor::new(self.job_settings(&settings)?, cluster, plan, runtime.handle().clone(), metrics, health);
         supervisor.run(&asked)?;
@@ -81,7 +89,7 @@ impl Run {
                 timeout: settings.checkpoint.timeout,
             },
             location: settings.checkpoint.storage.clone(),
-            retention: Retention { retained: settings.checkpoint.retained, grace: Duration::from_secs(60) },
+            retention: Retention { retained: settings.checkpoint.retained, grace: GRACE },
             state: StateSettings::new(&settings.state.dir, memory),
             tolerable_failures: settings.checkpoint.tolerable_failures,
             restart: match settings.restart {
@@ -106,7 +114,7 @@ fn kafka_settings(settings: &Settings) -> KafkaSettings {
 }
 
 /// The first signal asks for a last checkpoint; whoever sends another one is in a hurry: recovery will cope.
-async fn on_signals(ask: &Sender<Ask>, health: &Health) {
+async fn on_signals(ask: &Sender<Ask>, health: &Health, interrupted: &AtomicBool) {
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
         tracing::error!("cannot listen to signals: the job can only be killed (which it survives)");
         return;
@@ -122,6 +130,7 @@ async fn on_signals(ask: &Sender<Ask>, health: &Health) {
         }
         tracing::info!("asked to stop: a last checkpoint is taken and committed");
         health.set(Status::Stopping);
+        interrupted.store(true, Ordering::Release);
         let _ = ask.send(Ask::Stop);
     }
 }

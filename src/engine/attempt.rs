@@ -195,6 +195,7 @@ impl Attempt {
         let horizon = self.store.horizon().clone();
         let mut writer = WriterPlan::new(Arc::clone(&self.store));
         let budget = Budget::new(self.state_memory);
+        let gauges = memory_gauges(&self.store, &budget, &self.metrics);
         let restored_states = Arc::new(std::mem::take(&mut self.restored_states));
         let (mut outputs, mut source_commands, mut vertex_of_task) = (Vec::new(), Vec::new(), Vec::new());
         let mut contexts: Vec<(Vertex, TaskContext)> = Vec::new();
@@ -295,6 +296,7 @@ impl Attempt {
             self.metrics,
             self.committed,
             horizon,
+            gauges,
         );
         for (vertex, mut context) in contexts {
             let name = format!("{}-{}", vertex.name, context.subtask);
@@ -306,6 +308,24 @@ impl Attempt {
         }
         Ok((driver, writer))
     }
+}
+
+/// Shows the memory of the state, part by part.
+fn memory_gauges(store: &Arc<Store>, budget: &Arc<Budget>, metrics: &Arc<Metrics>) -> Box<dyn Fn()> {
+    let (store, budget, metrics) = (Arc::clone(store), Arc::clone(budget), Arc::clone(metrics));
+    Box::new(move || {
+        let report = store.memory();
+        let parts = [
+            ("tables", budget.used()),
+            ("dirty", budget.dirty()),
+            ("block_cache", report.block_cache),
+            ("memtables", report.memtables),
+            ("table_readers", report.table_readers),
+        ];
+        for (part, bytes) in parts {
+            metrics.state.memory(part).set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        }
+    })
 }
 
 fn discover(mut discovery: Discovery, events: &Sender<TaskEvent>, stop: &Stop) -> Result<(), Halt> {

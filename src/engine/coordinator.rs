@@ -99,6 +99,8 @@ pub struct Driver {
     metrics: Arc<Metrics>,
     committed: Arc<dyn Fn(CheckpointId) + Send + Sync>,
     horizon: Horizon,
+    /// Shows what is measured now and then, such as memory.
+    gauges: Box<dyn Fn()>,
     making: Option<Making>,
     next_due: Instant,
     caught_up: usize,
@@ -116,6 +118,7 @@ impl Driver {
         metrics: Arc<Metrics>,
         committed: Arc<dyn Fn(CheckpointId) + Send + Sync>,
         horizon: Horizon,
+        gauges: Box<dyn Fn()>,
     ) -> Self {
         Self {
             core,
@@ -126,6 +129,7 @@ impl Driver {
             metrics,
             committed,
             horizon,
+            gauges,
             making: None,
             next_due: Instant::now(),
             caught_up: 0,
@@ -229,6 +233,7 @@ impl Driver {
                 // Kafka confirmed it: no replay will begin before the event time of this checkpoint.
                 self.horizon.raise(self.blueprint.watermark());
                 self.report(checkpoint);
+                (self.gauges)();
                 (self.committed)(checkpoint);
                 Event::Committed { checkpoint }
             }

@@ -19,6 +19,9 @@ use std::{
     time::Duration,
 };
 
+/// Longest wait for the answer to a commit. Behind it the outcome counts as unknown, and recovery finds out.
+const COMMIT: Duration = Duration::from_secs(30);
+
 /// How Kafka is used.
 #[derive(Debug, Clone)]
 pub struct KafkaSettings {
@@ -99,7 +102,7 @@ impl Cluster for KafkaCluster {
             former_ids: fence.iter().filter(|id| !ids.contains(id)).cloned().collect(),
             witness: witness.clone(),
             transaction_timeout: self.settings.transaction_timeout,
-            commit_timeout: self.settings.transaction_timeout,
+            commit_timeout: self.settings.transaction_timeout.min(COMMIT),
             init_timeout: self.settings.patience,
         };
         let pool = thread::scope(|scope| {

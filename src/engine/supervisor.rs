@@ -136,6 +136,7 @@ impl Supervisor {
                 Ok(Ending::Failed { failure, checkpoint }) => (failure, checkpoint),
                 Err(failure) => (failure, None),
             };
+            let failure = self.named(failure);
             self.down_since = Instant::now();
             self.metrics.attempts.failures(kind_name(failure.kind)).inc();
             if checkpoint.is_some() {
@@ -154,6 +155,20 @@ impl Supervisor {
                 return Ok(());
             }
         }
+    }
+
+    /// Says of a fenced attempt who took over, as far as the storage knows.
+    fn named(&self, failure: Failure) -> Failure {
+        if failure.kind != FailureKind::Fenced {
+            return failure;
+        }
+        let storage = Storage::inspect(&self.settings.location, &self.settings.job, self.runtime.clone());
+        let started = storage.and_then(|storage| storage.last_started()).ok().flatten();
+        let Some(other) = started.filter(|other| other.pid != std::process::id()) else { return failure };
+        Failure::fenced(format!(
+            "another instance of job {} took over: process {} on {}, started {}. This one ends; run one instance only ({})",
+            self.settings.job, other.pid, other.host, other.at, failure.message
+        ))
     }
 
     fn attempt(&self, asked: &Receiver<Ask>, patience: &Arc<Mutex<Patience>>) -> Result<Ending, Failure> {

@@ -364,7 +364,7 @@ impl StateMetrics {
             memory: b.labelled(
                 "state_memory_bytes",
                 &["part"],
-                "Memory used for state, by part: tables, frozen, memtables, block_cache, filters.",
+                "Memory used for state, by part: tables (dirty of them), memtables, block_cache, table_readers.",
                 Gauge::default,
             ),
             entries: b.labelled(
