@@ -2,9 +2,10 @@
 
 use super::{
     checkpointer::{Checkpointer, Request},
+    clock::Clock,
     committer::Committer,
     context::{RestoredVertex, TaskContext, TaskState},
-    coordinator::{Ask, Bounds, Driver, Ending, Links, Schedule},
+    coordinator::{Ask, Bounds, Driver, Ending, Links, Schedule, Setup},
     event::{SourceCommand, TaskEvent},
     halt::Halt,
     manifest::Blueprint,
@@ -275,29 +276,23 @@ impl Attempt {
         threads.start("sink".to_owned(), move || sink.run())?;
         let committer = Committer { sealed: to_commit, permits: permitted, events: events.clone(), stop: self.stop.clone() };
         threads.start("committer".to_owned(), move || committer.run())?;
-        let checkpointer = Checkpointer {
-            storage: self.storage,
-            uploaded: self.uploaded,
-            collector: self.collector,
-            timeout: self.schedule.timeout,
-            requests: requested,
-            events: events.clone(),
-            stop: self.stop.clone(),
-        };
-        threads.start("checkpointer".to_owned(), move || checkpointer.run())?;
+        let checkpointer = Checkpointer::new(self.storage, self.uploaded, self.collector, self.schedule.timeout);
+        let (report, stop) = (events.clone(), self.stop.clone());
+        threads.start("checkpointer".to_owned(), move || checkpointer.run(&requested, &report, &stop))?;
         let tasks = contexts.len();
         let links = Links { sources: source_commands, checkpointer: requests, permits };
-        let driver = Driver::new(
-            (self.core)(tasks),
-            self.schedule,
-            self.bounds,
+        let driver = Driver::new(Setup {
+            core: (self.core)(tasks),
+            schedule: self.schedule,
+            bounds: self.bounds,
             links,
-            (self.blueprint)(vertex_of_task),
-            self.metrics,
-            self.committed,
+            blueprint: (self.blueprint)(vertex_of_task),
+            metrics: self.metrics,
+            committed: self.committed,
             horizon,
             gauges,
-        );
+            clock: Clock::system(),
+        });
         for (vertex, mut context) in contexts {
             let name = format!("{}-{}", vertex.name, context.subtask);
             threads.start(name, move || (vertex.run)(&mut context))?;

@@ -19,67 +19,65 @@ pub enum Request {
     Confirm(ManifestRef),
 }
 
-/// What the checkpointer works with.
+/// Makes checkpoints durable, one after the other.
 pub struct Checkpointer {
-    /// Where checkpoints go.
-    pub storage: Storage,
+    storage: Storage,
     /// What of the restored checkpoint need not be uploaded again.
-    pub uploaded: Uploaded,
-    /// Clears away old checkpoints.
-    pub collector: Collector,
+    uploaded: Uploaded,
+    collector: Collector,
     /// Longest time for an upload.
-    pub timeout: Duration,
-    /// From the coordinator.
-    pub requests: Receiver<Request>,
-    /// To the coordinator.
-    pub events: Sender<TaskEvent>,
-    /// The end of the attempt.
-    pub stop: Stop,
+    timeout: Duration,
+    report: Option<(CheckpointId, UploadReport)>,
+    published: Option<Box<Manifest>>,
 }
 
 impl Checkpointer {
+    /// A checkpointer for an attempt. `timeout` is the longest time for an upload.
+    pub fn new(storage: Storage, uploaded: Uploaded, collector: Collector, timeout: Duration) -> Self {
+        Self { storage, uploaded, collector, timeout, report: None, published: None }
+    }
+
     /// Runs until the attempt ends.
-    pub fn run(mut self) -> Result<(), Halt> {
-        let mut report: Option<(CheckpointId, UploadReport)> = None;
-        let mut published: Option<Box<Manifest>> = None;
+    pub fn run(mut self, requests: &Receiver<Request>, events: &Sender<TaskEvent>, stop: &Stop) -> Result<(), Halt> {
         loop {
             let request = select! {
-                recv(self.requests) -> request => request.map_err(|_| Halt::Stopped)?,
-                recv(self.stop.signal()) -> _ => return Err(Halt::Stopped),
+                recv(requests) -> request => request.map_err(|_| Halt::Stopped)?,
+                recv(stop.signal()) -> _ => return Err(Halt::Stopped),
             };
-            match request {
-                Request::Upload(checkpoint, snapshot) => match self.upload(checkpoint, &snapshot) {
-                    Ok(done) => {
-                        let (new_bytes, total_bytes, took) = (done.new_bytes, done.total_bytes, done.took);
-                        report = Some((checkpoint, done));
-                        self.tell(TaskEvent::StateUploaded { checkpoint, new_bytes, total_bytes, took })?;
-                    }
-                    Err(failure) => self.tell(TaskEvent::PrepareFailed { checkpoint, failure })?,
-                },
-                Request::Publish(mut manifest) => {
-                    let checkpoint = manifest.checkpoint;
-                    if let Some((_, done)) = report.take().filter(|(uploaded, _)| *uploaded == checkpoint) {
-                        (manifest.new_bytes, manifest.total_bytes, manifest.files) =
-                            (done.new_bytes, done.total_bytes, done.files);
-                    }
-                    match self.publish(&manifest) {
-                        Ok(durable) => {
-                            published = Some(manifest);
-                            self.tell(TaskEvent::ManifestDurable(durable))?;
-                        }
-                        Err(failure) => self.tell(TaskEvent::PrepareFailed { checkpoint, failure })?,
-                    }
-                }
-                Request::Confirm(durable) => {
-                    self.confirm(durable, published.take().as_deref())?;
-                    self.tell(TaskEvent::Confirmed { checkpoint: durable.checkpoint })?;
-                }
-            }
+            stop.send(events, self.handle(request)?)?;
         }
     }
 
-    fn tell(&self, event: TaskEvent) -> Result<(), Halt> {
-        Ok(self.stop.send(&self.events, event)?)
+    /// Does what is asked for, and says how it went.
+    pub fn handle(&mut self, request: Request) -> Result<TaskEvent, Failure> {
+        Ok(match request {
+            Request::Upload(checkpoint, snapshot) => match self.upload(checkpoint, &snapshot) {
+                Ok(done) => {
+                    let (new_bytes, total_bytes, took) = (done.new_bytes, done.total_bytes, done.took);
+                    self.report = Some((checkpoint, done));
+                    TaskEvent::StateUploaded { checkpoint, new_bytes, total_bytes, took }
+                }
+                Err(failure) => TaskEvent::PrepareFailed { checkpoint, failure },
+            },
+            Request::Publish(mut manifest) => {
+                let checkpoint = manifest.checkpoint;
+                if let Some((_, done)) = self.report.take().filter(|(uploaded, _)| *uploaded == checkpoint) {
+                    (manifest.new_bytes, manifest.total_bytes, manifest.files) = (done.new_bytes, done.total_bytes, done.files);
+                }
+                match self.publish(&manifest) {
+                    Ok(durable) => {
+                        self.published = Some(manifest);
+                        TaskEvent::ManifestDurable(durable)
+                    }
+                    Err(failure) => TaskEvent::PrepareFailed { checkpoint, failure },
+                }
+            }
+            Request::Confirm(durable) => {
+                let manifest = self.published.take();
+                self.confirm(durable, manifest.as_deref())?;
+                TaskEvent::Confirmed { checkpoint: durable.checkpoint }
+            }
+        })
     }
 
     fn upload(&mut self, checkpoint: CheckpointId, snapshot: &Snapshot) -> Result<UploadReport, Failure> {

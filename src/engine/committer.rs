@@ -31,23 +31,27 @@ impl Committer {
                 recv(self.permits) -> permit => permit.map_err(|_| Halt::Stopped)?,
                 recv(self.stop.signal()) -> _ => return Err(Halt::Stopped),
             };
-            let Sealed { checkpoint, transaction } = self.sealed.recv().map_err(|_| Halt::Stopped)?;
-            if checkpoint != permit.checkpoint() {
-                let wanted = permit.checkpoint();
-                return Err(Failure::attempt(format!("permit for checkpoint {wanted}, transaction of {checkpoint}")).into());
-            }
-            failpoint::hit("after-manifest")?;
-            let since = Instant::now();
-            let outcome = transaction.commit(permit);
-            if outcome == CommitOutcome::Committed {
-                failpoint::hit("after-commit")?;
-            }
-            let event = match outcome {
-                CommitOutcome::Committed => TaskEvent::Committed { checkpoint, took: since.elapsed() },
-                CommitOutcome::Fenced(message) => TaskEvent::CommitFailed { checkpoint, fenced: true, message },
-                CommitOutcome::Unknown(message) => TaskEvent::CommitFailed { checkpoint, fenced: false, message },
-            };
-            self.stop.send(&self.events, event)?;
+            let sealed = self.sealed.recv().map_err(|_| Halt::Stopped)?;
+            self.stop.send(&self.events, commit(permit, sealed)?)?;
         }
     }
+}
+
+/// Commits the transaction that the permit is for, and says what Kafka said.
+pub fn commit(permit: CommitPermit, Sealed { checkpoint, transaction }: Sealed) -> Result<TaskEvent, Failure> {
+    if checkpoint != permit.checkpoint() {
+        let wanted = permit.checkpoint();
+        return Err(Failure::attempt(format!("permit for checkpoint {wanted}, transaction of {checkpoint}")));
+    }
+    failpoint::hit("after-manifest")?;
+    let since = Instant::now();
+    let outcome = transaction.commit(permit);
+    if outcome == CommitOutcome::Committed {
+        failpoint::hit("after-commit")?;
+    }
+    Ok(match outcome {
+        CommitOutcome::Committed => TaskEvent::Committed { checkpoint, took: since.elapsed() },
+        CommitOutcome::Fenced(message) => TaskEvent::CommitFailed { checkpoint, fenced: true, message },
+        CommitOutcome::Unknown(message) => TaskEvent::CommitFailed { checkpoint, fenced: false, message },
+    })
 }

@@ -4,6 +4,7 @@
 
 use super::{
     checkpointer::Request,
+    clock::Clock,
     event::{PartitionState, SourceCommand, TaskEvent, TaskSnapshot},
     manifest::Blueprint,
     message::{Barrier, BarrierKind},
@@ -11,7 +12,7 @@ use super::{
 use crate::observe::{CheckpointReport, Metrics, Phases};
 use crate::protocol::{CheckpointId, Command, CommitOutcome, CommitPermit, Coordinator, Event, Failure, Positions, Trigger};
 use crate::state::Horizon;
-use crossbeam_channel::{Receiver, Sender, select};
+use crossbeam_channel::{Receiver, Sender, never, select};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -69,8 +70,7 @@ struct Making {
 
 impl Making {
     /// Time since the last call: the length of the phase that ended now.
-    fn lap(&mut self) -> Duration {
-        let now = Instant::now();
+    fn lap(&mut self, now: Instant) -> Duration {
         now.saturating_duration_since(std::mem::replace(&mut self.last, now))
     }
 }
@@ -89,6 +89,41 @@ pub enum Ending {
     },
 }
 
+/// What the driver of an attempt works with.
+pub struct Setup {
+    /// The protocol, recovered.
+    pub core: Coordinator,
+    /// When checkpoints are due.
+    pub schedule: Schedule,
+    /// When the job ends by itself.
+    pub bounds: Bounds,
+    /// To the threads.
+    pub links: Links,
+    /// What manifests say.
+    pub blueprint: Blueprint,
+    /// Where checkpoints are reported.
+    pub metrics: Arc<Metrics>,
+    /// Told of each commit.
+    pub committed: Arc<dyn Fn(CheckpointId) + Send + Sync>,
+    /// Raised with each commit.
+    pub horizon: Horizon,
+    /// Shows what is measured now and then, such as memory.
+    pub gauges: Box<dyn Fn()>,
+    /// Says what is due.
+    pub clock: Clock,
+}
+
+/// What wakes the driver.
+#[derive(Debug)]
+pub enum Input {
+    /// A thread reports.
+    Event(TaskEvent),
+    /// Somebody asks.
+    Ask(Ask),
+    /// Nobody did until [`Driver::wake`].
+    Nothing,
+}
+
 /// Drives one attempt.
 pub struct Driver {
     core: Coordinator,
@@ -99,8 +134,8 @@ pub struct Driver {
     metrics: Arc<Metrics>,
     committed: Arc<dyn Fn(CheckpointId) + Send + Sync>,
     horizon: Horizon,
-    /// Shows what is measured now and then, such as memory.
     gauges: Box<dyn Fn()>,
+    clock: Clock,
     making: Option<Making>,
     next_due: Instant,
     caught_up: usize,
@@ -108,18 +143,10 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// A driver for a fresh attempt; the first checkpoint is due at once. `committed` is told of each commit.
-    pub fn new(
-        core: Coordinator,
-        schedule: Schedule,
-        bounds: Bounds,
-        links: Links,
-        blueprint: Blueprint,
-        metrics: Arc<Metrics>,
-        committed: Arc<dyn Fn(CheckpointId) + Send + Sync>,
-        horizon: Horizon,
-        gauges: Box<dyn Fn()>,
-    ) -> Self {
+    /// A driver for a fresh attempt; the first checkpoint is due at once.
+    pub fn new(setup: Setup) -> Self {
+        let Setup { core, schedule, bounds, links, blueprint, metrics, committed, horizon, gauges, clock } = setup;
+        let next_due = clock.now();
         Self {
             core,
             schedule,
@@ -130,8 +157,9 @@ impl Driver {
             committed,
             horizon,
             gauges,
+            clock,
             making: None,
-            next_due: Instant::now(),
+            next_due,
             caught_up: 0,
             stopping: false,
         }
@@ -139,31 +167,45 @@ impl Driver {
 
     /// Runs until the job is finished or the attempt cannot go on.
     pub fn run(mut self, events: &Receiver<TaskEvent>, asked: &Receiver<Ask>) -> Ending {
+        let mut asked = asked.clone();
         loop {
-            let wake = self.making.as_ref().map_or(self.next_due, |making| making.deadline);
-            let patience = wake.saturating_duration_since(Instant::now());
-            let commands = select! {
+            let patience = self.wake().saturating_duration_since(self.clock.now());
+            let input = select! {
                 recv(events) -> event => match event {
-                    Ok(event) => self.digest(event),
-                    Err(_) => Err(Failure::attempt("all tasks have ended")),
+                    Ok(event) => Input::Event(event),
+                    Err(_) => return Ending::Failed { failure: Failure::attempt("all tasks have ended"), checkpoint: None },
                 },
                 recv(asked) -> ask => match ask {
-                    Ok(Ask::Stop) => Ok(self.stop()),
+                    Ok(ask) => Input::Ask(ask),
                     // Nobody is left to ask: the job goes on.
-                    Err(_) => { std::thread::sleep(Duration::from_millis(5)); Ok(Vec::new()) }
+                    Err(_) => { asked = never(); continue }
                 },
-                default(patience) => Ok(self.tick()),
+                default(patience) => Input::Nothing,
             };
-            match commands.and_then(|commands| self.execute(commands)) {
-                Ok(None) => {}
-                Ok(Some(ending)) => return ending,
-                Err(failure) => return Ending::Failed { failure, checkpoint: None },
+            if let Some(ending) = self.step(input) {
+                return ending;
             }
         }
     }
 
+    /// When something is due, even if nobody reports anything.
+    pub fn wake(&self) -> Instant {
+        self.making.as_ref().map_or(self.next_due, |making| making.deadline)
+    }
+
+    /// Takes one input and does what follows; the attempt is over when it says how it ended.
+    pub fn step(&mut self, input: Input) -> Option<Ending> {
+        let commands = match input {
+            Input::Event(event) => self.digest(event),
+            Input::Ask(Ask::Stop) => Ok(self.stop()),
+            Input::Nothing => Ok(self.tick()),
+        };
+        let done = commands.and_then(|commands| self.execute(commands));
+        done.unwrap_or_else(|failure| Some(Ending::Failed { failure, checkpoint: None }))
+    }
+
     fn tick(&mut self) -> Vec<Command> {
-        let now = Instant::now();
+        let now = self.clock.now();
         match &self.making {
             Some(making) if now >= making.deadline => {
                 let checkpoint = making.checkpoint;
@@ -185,13 +227,14 @@ impl Driver {
     }
 
     fn digest(&mut self, event: TaskEvent) -> Result<Vec<Command>, Failure> {
+        let now = self.clock.now();
         let event = match event {
             TaskEvent::Acknowledged { checkpoint, task, snapshot } => {
                 let positions = positions(&snapshot.partitions);
                 if let Some(making) = self.making.as_mut().filter(|making| making.checkpoint == checkpoint) {
                     making.snapshots.push((task, snapshot));
-                    making.phases.align = making.started.elapsed();
-                    making.last = Instant::now();
+                    making.phases.align = now.saturating_duration_since(making.started);
+                    making.last = now;
                 }
                 Event::TaskAcknowledged { checkpoint, task, positions }
             }
@@ -204,8 +247,9 @@ impl Driver {
             }
             TaskEvent::SnapshotReady { checkpoint, snapshot } => {
                 if let Some(making) = &mut self.making {
-                    making.phases.state_write = making.started.elapsed().saturating_sub(making.phases.align);
-                    making.last = Instant::now();
+                    let since_start = now.saturating_duration_since(making.started);
+                    making.phases.state_write = since_start.saturating_sub(making.phases.align);
+                    making.last = now;
                 }
                 self.send_checkpointer(Request::Upload(checkpoint, snapshot))?;
                 return Ok(Vec::new());
@@ -215,13 +259,13 @@ impl Driver {
                     making.phases.upload = took;
                     making.new_bytes = new_bytes;
                     making.total_bytes = total_bytes;
-                    making.last = Instant::now();
+                    making.last = now;
                 }
                 Event::StateUploaded { checkpoint }
             }
             TaskEvent::ManifestDurable(manifest) => {
                 if let Some(making) = &mut self.making {
-                    making.phases.manifest = making.lap();
+                    making.phases.manifest = making.lap(now);
                 }
                 Event::ManifestDurable { manifest }
             }
@@ -243,7 +287,7 @@ impl Driver {
             }
             TaskEvent::Confirmed { checkpoint } => {
                 self.making = None;
-                let pause = Instant::now() + self.schedule.min_pause;
+                let pause = now + self.schedule.min_pause;
                 self.next_due = self.next_due.max(pause);
                 Event::Confirmed { checkpoint }
             }
@@ -284,7 +328,7 @@ impl Driver {
     }
 
     fn inject(&mut self, checkpoint: CheckpointId, trigger: Trigger) -> Result<(), Failure> {
-        let started = Instant::now();
+        let started = self.clock.now();
         self.making = Some(Making {
             checkpoint,
             started,
@@ -330,7 +374,7 @@ impl Driver {
         let Some(making) = self.making.as_ref().filter(|making| making.checkpoint == checkpoint) else { return };
         let report = CheckpointReport {
             checkpoint,
-            duration: making.started.elapsed(),
+            duration: self.clock.since(making.started),
             phases: making.phases,
             size_bytes: making.total_bytes,
             new_bytes: making.new_bytes,

@@ -15,6 +15,7 @@
 mod attempt;
 pub mod chain;
 mod checkpointer;
+mod clock;
 pub mod cluster;
 mod committer;
 pub mod context;
@@ -32,6 +33,7 @@ mod meter;
 pub mod output;
 pub mod plan;
 mod port;
+mod recovery;
 mod restart;
 mod sink;
 pub mod snapshot;

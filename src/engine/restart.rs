@@ -1,5 +1,6 @@
 //! Restart strategies: whether and when a failed attempt is followed by another.
 
+use crate::protocol::{Failure, FailureBudget, FailureKind};
 use std::time::Duration;
 
 /// As Flink's strategies of the same names.
@@ -51,6 +52,36 @@ impl Restarts {
             RestartStrategy::None => (self.used, 0),
             RestartStrategy::FixedDelay { attempts, .. } => (self.used, attempts),
         }
+    }
+}
+
+/// What may still go wrong before the job is given up.
+pub struct Patience {
+    restarts: Restarts,
+    checkpoints: FailureBudget,
+}
+
+impl Patience {
+    /// Nothing has gone wrong yet. `tolerable_failures`: failed checkpoints in a row that do not use up a restart.
+    pub fn new(strategy: RestartStrategy, tolerable_failures: u32) -> Self {
+        Self { restarts: Restarts::new(strategy), checkpoints: FailureBudget::new(tolerable_failures) }
+    }
+
+    /// A checkpoint was committed.
+    pub fn committed(&mut self) {
+        self.restarts.progress();
+        self.checkpoints.checkpoint_completed();
+    }
+
+    /// The pause before the next attempt, restarts used and allowed; none if there is to be no next.
+    pub fn after(&mut self, failure: &Failure, of_checkpoint: bool) -> Option<(Duration, u32, u32)> {
+        if !matches!(failure.kind, FailureKind::Transient | FailureKind::Attempt) {
+            return None;
+        }
+        let tolerated = of_checkpoint && self.checkpoints.tolerates_another();
+        let delay = if tolerated { Duration::ZERO } else { self.restarts.next()? };
+        let (used, allowed) = self.restarts.used();
+        Some((delay, used, allowed))
     }
 }
 

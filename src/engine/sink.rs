@@ -13,7 +13,7 @@ use super::{
     event::TaskEvent,
     gate::{Gate, Incoming},
     halt::Halt,
-    message::{BarrierKind, MIN_WATERMARK, Message},
+    message::{Barrier, BarrierKind, MIN_WATERMARK, Message},
     output::OutputBatch,
     stop::Stop,
 };
@@ -80,6 +80,40 @@ pub struct Sealed {
     pub transaction: Box<dyn FlushedTransaction>,
 }
 
+/// The open transaction, one after the other: one for each checkpoint.
+pub struct Epochs {
+    transactions: Box<dyn Transactions>,
+    open: Option<Box<dyn OpenTransaction>>,
+    records: u64,
+}
+
+impl Epochs {
+    /// Opens the first transaction.
+    pub fn begin(mut transactions: Box<dyn Transactions>) -> Result<Self, Failure> {
+        let open = Some(transactions.begin()?);
+        Ok(Self { transactions, open, records: 0 })
+    }
+
+    /// Adds a record to the open transaction.
+    pub fn send(&mut self, record: &Outgoing<'_>) -> Result<(), Failure> {
+        let open = self.open.as_mut().ok_or_else(|| Failure::fatal("records after the final barrier"))?;
+        self.records += 1;
+        open.send(record)
+    }
+
+    /// Ends the epoch: flushes its transaction, and only then opens the next one, if there is to be one. Says how many records
+    /// the transaction holds.
+    pub fn close(&mut self, barrier: Barrier) -> Result<(Sealed, u64), Failure> {
+        let open = self.open.take().ok_or_else(|| Failure::fatal("barrier after the final barrier"))?;
+        failpoint::hit("before-flush")?;
+        let transaction = open.flush()?;
+        if barrier.kind == BarrierKind::Running {
+            self.open = Some(self.transactions.begin()?);
+        }
+        Ok((Sealed { checkpoint: barrier.checkpoint, transaction }, std::mem::take(&mut self.records)))
+    }
+}
+
 /// What the sink task works with.
 pub struct Sink {
     /// Channels from all tasks with output.
@@ -102,8 +136,7 @@ impl Sink {
     /// Runs until the attempt ends.
     pub fn run(mut self) -> Result<(), Halt> {
         let mut gate = Gate::new(std::mem::take(&mut self.inputs), MIN_WATERMARK, self.stop.clone());
-        let mut transaction = Some(self.transactions.begin()?);
-        let mut records: u64 = 0;
+        let mut epochs = Epochs::begin(self.transactions)?;
         loop {
             let waiting_since = Instant::now();
             let incoming = gate.next(Duration::from_secs(1))?;
@@ -111,28 +144,20 @@ impl Sink {
             self.metrics.idle(working_since - waiting_since);
             match incoming {
                 Incoming::Batch(batch) => {
-                    let open = transaction.as_mut().ok_or_else(|| Failure::fatal("records after the final barrier"))?;
                     for record in &batch.records {
                         let topic = self.topics.get(usize::from(record.topic)).map_or("", String::as_str);
                         let (key, value) = (batch.key(record), batch.value(record));
-                        open.send(&Outgoing { topic, key, value, headers: batch.headers(record) })?;
+                        epochs.send(&Outgoing { topic, key, value, headers: batch.headers(record) })?;
                     }
-                    records += batch.records.len() as u64;
                     self.metrics.written(&batch, &self.topics);
                 }
                 Incoming::Barrier(barrier) => {
-                    let open = transaction.take().ok_or_else(|| Failure::fatal("barrier after the final barrier"))?;
-                    failpoint::hit("before-flush")?;
-                    let flushed = open.flush()?;
-                    if barrier.kind == BarrierKind::Running {
-                        transaction = Some(self.transactions.begin()?);
-                    }
+                    let (sealed, records) = epochs.close(barrier)?;
                     let stall = gate.take_stall() + working_since.elapsed();
                     self.metrics.stall(stall);
                     let checkpoint = barrier.checkpoint;
-                    self.stop.send(&self.sealed, Sealed { checkpoint, transaction: flushed })?;
+                    self.stop.send(&self.sealed, sealed)?;
                     self.stop.send(&self.events, TaskEvent::OutputFlushed { checkpoint, records, stall })?;
-                    records = 0;
                 }
                 Incoming::Mark(_) | Incoming::End | Incoming::Nothing => {}
             }

@@ -8,18 +8,15 @@ use super::{
     event::PartitionState,
     manifest::Blueprint,
     plan::{Plan, VertexKind},
-    restart::{RestartStrategy, Restarts},
-    sink::Transactions,
+    recovery::{Identity, Recovered, recover, source_topic},
+    restart::{Patience, RestartStrategy},
     source::SourceInput,
     stop::Stop,
 };
 use crate::checkpoint::{Collector, Location, Manifest, Retention, Storage, Uploaded};
-use crate::failpoint;
 use crate::observe::{Health, Metrics, Status};
 use crate::protocol::{
-    CheckpointId, Coordinator, Failure, FailureBudget, FailureKind, JobName, ManifestRef, Plan as CorePlan, Pointer, Positions,
-    TopicPartition,
-    recovery::{self, Evidence, Recovery, StoredManifest},
+    CheckpointId, Coordinator, Failure, FailureKind, JobName, ManifestRef, Plan as CorePlan, Positions, TopicPartition,
     transactional_ids,
 };
 use crate::state::{KeyGroups, Settings as StateSettings, Store, Unclaimed, Workspace};
@@ -67,37 +64,6 @@ pub struct JobSettings {
     pub restore: Option<CheckpointId>,
 }
 
-/// Where an attempt begins, decided and fetched.
-struct Recovered {
-    base: Option<(Manifest, ManifestRef)>,
-    next: CheckpointId,
-    positions: Positions,
-}
-
-/// What may still go wrong before the job is given up.
-struct Patience {
-    restarts: Restarts,
-    checkpoints: FailureBudget,
-}
-
-impl Patience {
-    fn committed(&mut self) {
-        self.restarts.progress();
-        self.checkpoints.checkpoint_completed();
-    }
-
-    /// The pause before the next attempt, restarts used and allowed; none if there is to be no next.
-    fn after(&mut self, failure: &Failure, of_checkpoint: bool) -> Option<(Duration, u32, u32)> {
-        if !matches!(failure.kind, FailureKind::Transient | FailureKind::Attempt) {
-            return None;
-        }
-        let tolerated = of_checkpoint && self.checkpoints.tolerates_another();
-        let delay = if tolerated { Duration::ZERO } else { self.restarts.next()? };
-        let (used, allowed) = self.restarts.used();
-        Some((delay, used, allowed))
-    }
-}
-
 /// Runs one job in this process.
 pub struct Supervisor {
     settings: JobSettings,
@@ -125,10 +91,7 @@ impl Supervisor {
 
     /// Runs attempts until the job is finished, asked to stop, or must not go on.
     pub fn run(mut self, asked: &Receiver<Ask>) -> Result<(), Failure> {
-        let patience = Arc::new(Mutex::new(Patience {
-            restarts: Restarts::new(self.settings.restart),
-            checkpoints: FailureBudget::new(self.settings.tolerable_failures),
-        }));
+        let patience = Arc::new(Mutex::new(Patience::new(self.settings.restart, self.settings.tolerable_failures)));
         loop {
             self.health.set(Status::Recovering);
             let (failure, checkpoint) = match self.attempt(asked, &patience) {
@@ -178,14 +141,15 @@ impl Supervisor {
         let workspace = Workspace::create(&settings.state.dir, &settings.job)?;
         let ids = transactional_ids(&settings.group, settings.producers);
 
-        // Fence first: from here on nobody else can commit for this job.
-        let stored = stored_manifests(&storage)?;
-        let older = stored.values().flatten().map(|manifest| &manifest.transactional_ids);
-        let mut fenced = recovery::ids_to_fence(&ids, older);
-        let witness = self.witness()?;
-        let mut transactions = self.cluster.transactions(&fenced, &ids, &witness, &stop)?;
-        failpoint::hit("during-recovery")?;
-        let Recovered { base, next, positions } = self.recover(&storage, &mut *transactions, &mut fenced, &stop)?;
+        let identity = Identity {
+            job: &settings.job,
+            group: &settings.group,
+            ids: &ids,
+            plan: &self.plan,
+            max_parallelism: settings.groups.count(),
+            restore: settings.restore,
+        };
+        let Recovered { base, next, positions, transactions } = recover(&*self.cluster, &storage, identity, &stop)?;
         let (store, uploaded, restored_states) = self.restore(&storage, workspace, base.as_ref())?;
         tracing::info!(
             checkpoint = base.as_ref().map(|(_, manifest)| manifest.checkpoint.0),
@@ -240,99 +204,6 @@ impl Supervisor {
         Ok(attempt.run(asked))
     }
 
-    fn witness(&self) -> Result<TopicPartition, Failure> {
-        let topic = self.source_topic()?;
-        let first = self.cluster.partitions(topic)?.into_iter().next();
-        first
-            .map(|number| TopicPartition::new(topic, number))
-            .ok_or_else(|| Failure::transient(format!("topic {topic} has no partitions")))
-    }
-
-    fn source_topic(&self) -> Result<&str, Failure> {
-        let mut topics = self.plan.vertices.iter().filter_map(|vertex| match &vertex.kind {
-            VertexKind::Source { topic } => Some(topic.as_str()),
-            VertexKind::Keyed => None,
-        });
-        topics.next().ok_or_else(|| Failure::fatal("the graph has no source"))
-    }
-
-    /// Reads what Kafka says is committed until every id that the committed manifest names is fenced.
-    fn recover(
-        &self,
-        storage: &Storage,
-        transactions: &mut dyn Transactions,
-        fenced: &mut BTreeSet<String>,
-        stop: &Stop,
-    ) -> Result<Recovered, Failure> {
-        let settings = &self.settings;
-        let topic = self.source_topic()?;
-        loop {
-            let partitions: Vec<TopicPartition> =
-                self.cluster.partitions(topic)?.into_iter().map(|number| TopicPartition::new(topic, number)).collect();
-            let committed = self.cluster.committed(&partitions, stop)?;
-            let evidence = Evidence {
-                committed,
-                manifests: stored_manifests(storage)?,
-                markers: storage.markers()?.into_iter().map(|marker| (marker.checkpoint, marker.hash)).collect(),
-                log_bounds: self.cluster.log_bounds(&partitions)?,
-                fenced: fenced.clone(),
-                restore: settings.restore,
-            };
-            let seen = || evidence.manifests.keys().chain(evidence.markers.keys()).copied();
-            match recovery::decide(&settings.job, &settings.group, &evidence)? {
-                Recovery::Fence(more) => {
-                    transactions.fence(&more)?;
-                    fenced.extend(more);
-                }
-                Recovery::FirstStart => {
-                    let positions = self.cluster.start_positions(&partitions, false)?;
-                    return Ok(Recovered { base: None, next: recovery::next_checkpoint(None, seen()), positions });
-                }
-                Recovery::Restore(restore) => {
-                    let checkpoint = restore.manifest.checkpoint;
-                    let (manifest, reference) = storage.read_committed(&Pointer::to(&settings.job, &restore.manifest))?;
-                    self.check_compatible(&manifest)?;
-                    let new: Vec<TopicPartition> = restore.new_partitions.into_iter().collect();
-                    let mut positions = restore.positions;
-                    if !new.is_empty() {
-                        positions.extend(self.cluster.start_positions(&new, true)?);
-                    }
-                    let next = recovery::next_checkpoint(Some(checkpoint), seen());
-                    return Ok(Recovered { base: Some((manifest, reference)), next, positions });
-                }
-            }
-        }
-    }
-
-    /// Names are identity: a checkpoint is restored only into the operators that wrote it.
-    fn check_compatible(&self, manifest: &Manifest) -> Result<(), Failure> {
-        if manifest.max_parallelism != u32::from(self.settings.groups.count()) {
-            return Err(Failure::refused(format!(
-                "checkpoint {} was written with job.max_parallelism = {}, the settings say {}: it is fixed for the life of a job",
-                manifest.checkpoint,
-                manifest.max_parallelism,
-                self.settings.groups.count()
-            )));
-        }
-        let topic = self.source_topic()?;
-        if let Some(other) = manifest.input.iter().find(|input| input.topic != topic) {
-            return Err(Failure::refused(format!(
-                "checkpoint {} has read topic {}, the settings say {topic} (source.topic): its state belongs to that input",
-                manifest.checkpoint, other.topic
-            )));
-        }
-        for operator in &manifest.operators {
-            let known = self.plan.vertices.iter().any(|vertex| vertex.operators.contains(&operator.name));
-            if !known && (!operator.states.is_empty() || !operator.operator_state.is_empty()) {
-                return Err(Failure::refused(format!(
-                    "checkpoint {} holds state of operator {:?}, which this job does not have: an operator was renamed or removed",
-                    manifest.checkpoint, operator.name
-                )));
-            }
-        }
-        Ok(())
-    }
-
     fn restore(
         &self,
         storage: &Storage,
@@ -355,7 +226,7 @@ impl Supervisor {
 
     fn sources(&self, positions: &Positions, base: Option<&Manifest>) -> Result<BTreeMap<usize, Vec<SourceInput>>, Failure> {
         let settings = &self.settings;
-        let topic = self.source_topic()?;
+        let topic = source_topic(&self.plan)?;
         let partitions: Vec<TopicPartition> = positions.keys().cloned().collect();
         let targets: Positions =
             self.cluster.log_bounds(&partitions)?.into_iter().map(|(partition, (_, high))| (partition, high)).collect();
@@ -412,7 +283,7 @@ impl Supervisor {
     fn discovery(&self, known: &Positions) -> Option<Discovery> {
         let interval = self.settings.discovery?;
         let cluster = Arc::clone(&self.cluster);
-        let topic = self.source_topic().ok()?.to_owned();
+        let topic = source_topic(&self.plan).ok()?.to_owned();
         let mut known: BTreeSet<i32> = known.keys().map(|partition| partition.partition).collect();
         let look = move || {
             let now = cluster.partitions(&topic)?;
@@ -427,25 +298,6 @@ impl Supervisor {
         };
         Some(Discovery { interval, look: Box::new(look) })
     }
-}
-
-/// The manifests in storage; for one that cannot be read, why.
-fn stored_manifests(storage: &Storage) -> Result<BTreeMap<CheckpointId, Result<StoredManifest, String>>, Failure> {
-    let mut stored = BTreeMap::new();
-    for number in storage.list_manifests()? {
-        let found = match storage.read_manifest(number) {
-            Ok((manifest, reference)) => Ok(StoredManifest {
-                hash: reference.hash,
-                base: manifest.base.map(|base| base.checkpoint),
-                positions: manifest.positions(),
-                transactional_ids: manifest.transactional_ids.into_iter().collect(),
-            }),
-            Err(failure) if failure.kind == FailureKind::Refused => Err(failure.message),
-            Err(failure) => return Err(failure),
-        };
-        stored.insert(number, found);
-    }
-    Ok(stored)
 }
 
 fn kind_name(kind: FailureKind) -> &'static str {

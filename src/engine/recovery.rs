@@ -1,0 +1,176 @@
+//! Where an attempt begins: the job is taken over, Kafka is asked what is committed, and exactly that is fetched.
+//!
+//! ```text
+//! manifests ─► fence every id that they name ─► committed offsets ─► manifests again ─► decide ─┬─► first start
+//!                        ▲                                                                      ├─► restore P
+//!                        └────────── P names ids that nobody could know before ─────────────────┘
+//! ```
+//!
+//! The decision is the protocol's ([`recovery::decide`]); here is what it is made from, and in which order.
+
+use super::{cluster::Cluster, plan::Plan, plan::VertexKind, sink::Transactions, stop::Stop};
+use crate::checkpoint::{Manifest, Storage};
+use crate::failpoint;
+use crate::protocol::{
+    CheckpointId, Failure, FailureKind, JobName, ManifestRef, Pointer, Positions, TopicPartition,
+    recovery::{self, Evidence, StoredManifest},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What recovery has to know of the job.
+#[derive(Debug, Clone, Copy)]
+pub struct Identity<'a> {
+    /// The job.
+    pub job: &'a JobName,
+    /// Its consumer group.
+    pub group: &'a str,
+    /// The transactional ids that the attempt will use.
+    pub ids: &'a [String],
+    /// The graph.
+    pub plan: &'a Plan,
+    /// Key groups.
+    pub max_parallelism: u16,
+    /// The operator's choice after offsets were lost.
+    pub restore: Option<CheckpointId>,
+}
+
+/// Where an attempt begins, decided and fetched.
+pub struct Recovered {
+    /// The committed checkpoint; none at a first start.
+    pub base: Option<(Manifest, ManifestRef)>,
+    /// Number of the first checkpoint.
+    pub next: CheckpointId,
+    /// Where reading begins.
+    pub positions: Positions,
+    /// The job is ours.
+    pub transactions: Box<dyn Transactions>,
+}
+
+/// Takes the job over and finds out where it begins.
+///
+/// # Errors
+/// Fenced if another instance took it over meanwhile; refused if going on would be a guess; transient while Kafka or storage
+/// are away.
+pub fn recover(cluster: &dyn Cluster, storage: &Storage, identity: Identity<'_>, stop: &Stop) -> Result<Recovered, Failure> {
+    // Fence first: from here on nobody else can commit for this job.
+    let stored = stored_manifests(storage)?;
+    let older = stored.values().flatten().map(|manifest| &manifest.transactional_ids);
+    let mut fenced = recovery::ids_to_fence(identity.ids, older);
+    let topic = source_topic(identity.plan)?;
+    let witness = witness(cluster, topic)?;
+    let mut transactions = cluster.transactions(&fenced, identity.ids, &witness, stop)?;
+    failpoint::hit("during-recovery")?;
+    // Until every id that the committed manifest names is fenced.
+    loop {
+        let evidence = evidence(cluster, storage, &identity, &fenced, stop)?;
+        let seen = || evidence.manifests.keys().chain(evidence.markers.keys()).copied();
+        match recovery::decide(identity.job, identity.group, &evidence)? {
+            recovery::Recovery::Fence(more) => {
+                transactions.fence(&more)?;
+                fenced.extend(more);
+            }
+            recovery::Recovery::FirstStart => {
+                let partitions: Vec<TopicPartition> = evidence.log_bounds.keys().cloned().collect();
+                let positions = cluster.start_positions(&partitions, false)?;
+                let next = recovery::next_checkpoint(None, seen());
+                return Ok(Recovered { base: None, next, positions, transactions });
+            }
+            recovery::Recovery::Restore(restore) => {
+                let checkpoint = restore.manifest.checkpoint;
+                let (manifest, reference) = storage.read_committed(&Pointer::to(identity.job, &restore.manifest))?;
+                check_compatible(&manifest, &identity, topic)?;
+                let new: Vec<TopicPartition> = restore.new_partitions.into_iter().collect();
+                let mut positions = restore.positions;
+                if !new.is_empty() {
+                    positions.extend(cluster.start_positions(&new, true)?);
+                }
+                let next = recovery::next_checkpoint(Some(checkpoint), seen());
+                return Ok(Recovered { base: Some((manifest, reference)), next, positions, transactions });
+            }
+        }
+    }
+}
+
+/// The topic that the job reads.
+pub fn source_topic(plan: &Plan) -> Result<&str, Failure> {
+    let mut topics = plan.vertices.iter().filter_map(|vertex| match &vertex.kind {
+        VertexKind::Source { topic } => Some(topic.as_str()),
+        VertexKind::Keyed => None,
+    });
+    topics.next().ok_or_else(|| Failure::fatal("the graph has no source"))
+}
+
+fn witness(cluster: &dyn Cluster, topic: &str) -> Result<TopicPartition, Failure> {
+    let first = cluster.partitions(topic)?.into_iter().next();
+    first
+        .map(|number| TopicPartition::new(topic, number))
+        .ok_or_else(|| Failure::transient(format!("topic {topic} has no partitions")))
+}
+
+/// The committed offsets first, then what storage holds: a commit that came before the fence may have brought a manifest that an
+/// earlier list did not show.
+fn evidence(
+    cluster: &dyn Cluster,
+    storage: &Storage,
+    identity: &Identity<'_>,
+    fenced: &BTreeSet<String>,
+    stop: &Stop,
+) -> Result<Evidence, Failure> {
+    let topic = source_topic(identity.plan)?;
+    let partitions: Vec<TopicPartition> =
+        cluster.partitions(topic)?.into_iter().map(|number| TopicPartition::new(topic, number)).collect();
+    let committed = cluster.committed(&partitions, stop)?;
+    Ok(Evidence {
+        committed,
+        manifests: stored_manifests(storage)?,
+        markers: storage.markers()?.into_iter().map(|marker| (marker.checkpoint, marker.hash)).collect(),
+        log_bounds: cluster.log_bounds(&partitions)?,
+        fenced: fenced.clone(),
+        restore: identity.restore,
+    })
+}
+
+/// Names are identity: a checkpoint is restored only into the operators that wrote it.
+fn check_compatible(manifest: &Manifest, identity: &Identity<'_>, topic: &str) -> Result<(), Failure> {
+    if manifest.max_parallelism != u32::from(identity.max_parallelism) {
+        return Err(Failure::refused(format!(
+            "checkpoint {} was written with job.max_parallelism = {}, the settings say {}: it is fixed for the life of a job",
+            manifest.checkpoint, manifest.max_parallelism, identity.max_parallelism
+        )));
+    }
+    if let Some(other) = manifest.input.iter().find(|input| input.topic != topic) {
+        return Err(Failure::refused(format!(
+            "checkpoint {} has read topic {}, the settings say {topic} (source.topic): its state belongs to that input",
+            manifest.checkpoint, other.topic
+        )));
+    }
+    for operator in &manifest.operators {
+        let known = identity.plan.vertices.iter().any(|vertex| vertex.operators.contains(&operator.name));
+        if !known && (!operator.states.is_empty() || !operator.operator_state.is_empty()) {
+            return Err(Failure::refused(format!(
+                "checkpoint {} holds state of operator {:?}, which this job does not have: an operator was renamed or removed",
+                manifest.checkpoint, operator.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The manifests in storage; for one that cannot be read, why.
+fn stored_manifests(storage: &Storage) -> Result<BTreeMap<CheckpointId, Result<StoredManifest, String>>, Failure> {
+    let mut stored = BTreeMap::new();
+    for number in storage.list_manifests()? {
+        let found = match storage.read_manifest(number) {
+            Ok((manifest, reference)) => Ok(StoredManifest {
+                hash: reference.hash,
+                base: manifest.base.map(|base| base.checkpoint),
+                positions: manifest.positions(),
+                transactional_ids: manifest.transactional_ids.into_iter().collect(),
+            }),
+            Err(failure) if failure.kind == FailureKind::Refused => Err(failure.message),
+            Err(failure) => return Err(failure),
+        };
+        stored.insert(number, found);
+    }
+    Ok(stored)
+}
