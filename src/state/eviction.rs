@@ -4,7 +4,11 @@
 //! chunks that are in RocksDB, and an entry knows the chunk in which it was encoded. Which of those goes is decided by a clock:
 //! a hand goes round, spares what was used since it came by, and evicts the rest.
 
-use super::{AnyTable, StateKey, StateValue, Table};
+use super::{
+    AnyTable, StateKey, StateValue, Table,
+    budget::{FilterShare, Pressure},
+    port::Message,
+};
 use crate::protocol::Failure;
 use std::time::Duration;
 
@@ -12,30 +16,50 @@ use std::time::Duration;
 const LOOKS: usize = 8192;
 /// Entries that are spilled in one call.
 const SPILL: usize = 4096;
-/// How long a waiting table sleeps before it looks again by itself; the writer wakes it earlier.
-const WAIT: Duration = Duration::from_millis(10);
+/// How long a table that waits gives the writer, which wakes it earlier.
+const PACE: Duration = Duration::from_millis(5);
 
 impl<K: StateKey, V: StateValue> Table<K, V> {
     pub(super) fn keep_to_budget(&mut self) -> Result<(), Failure> {
         self.port.pump()?;
         self.free_removed()?;
+        self.absence.poll();
         self.publish();
         self.evict()?;
         if self.share.should_spill() {
             self.spill(SPILL)?;
             self.publish();
         }
-        while self.share.must_wait() {
-            self.encode_slice(usize::MAX)?;
-            self.spill(usize::MAX)?;
+        if self.share.pressure() != Pressure::None {
+            self.wait_for_room()?;
+        }
+        Ok(())
+    }
+
+    /// Gives the writer time until entries were evicted: a little, or until it helps. Entries can be evicted once they are in
+    /// RocksDB: frozen ones as soon as they are encoded and written, others once the snapshot before is linked.
+    #[cold]
+    fn wait_for_room(&mut self) -> Result<(), Failure> {
+        loop {
+            self.encode_slice(SPILL)?;
+            self.spill(SPILL)?;
             self.free_removed()?;
             self.evict()?;
             self.publish();
-            if self.share.must_wait() {
-                self.port.wait(WAIT)?;
+            let before = self.share.pressure();
+            let all_stored = self.sequence == self.port.applied() && self.dirty_bytes() == 0;
+            if before == Pressure::None || all_stored {
+                return Ok(());
+            }
+            if self.hurried < self.sequence && self.port.is_sent() {
+                self.hurried = self.sequence;
+                self.port.send(Message::Hurry)?;
+            }
+            self.port.wait(PACE)?;
+            if before == Pressure::Some {
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     pub(super) fn publish(&mut self) {
@@ -86,10 +110,12 @@ impl<K: StateKey, V: StateValue> Table<K, V> {
                 spared += 1;
                 continue;
             }
-            freed += self.slots.bytes_of(self.hand);
-            if self.slots.remove(self.hand)?.is_some() {
-                self.complete = false;
+            if slot.value.is_some() {
+                let hash = slot.hash();
+                self.absence.note_evicted(hash, || FilterShare::of(self.share.budget().clone()));
             }
+            freed += self.slots.bytes_of(self.hand);
+            self.slots.remove(self.hand)?;
         }
         self.nothing_evictable_at = (freed == 0 && spared == 0).then_some(applied);
         self.publish();

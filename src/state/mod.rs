@@ -26,6 +26,7 @@
 //! idle, or waiting for room in an output: encode_slice, or checkpoint N could wait for this task and this task for N
 //! ```
 
+mod absence;
 mod budget;
 mod chunk;
 mod descriptor;
@@ -36,6 +37,7 @@ pub mod inspect;
 mod key;
 mod key_group;
 mod key_shape;
+mod learn;
 mod port;
 mod run;
 mod scan;

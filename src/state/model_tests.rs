@@ -36,7 +36,7 @@ struct Attempt {
 }
 
 impl Attempt {
-    fn start(settings: &Settings, budget: usize, parallelism: usize, restored: Option<&std::path::Path>) -> Self {
+    fn start(settings: &Settings, budget: (usize, usize), parallelism: usize, restored: Option<&std::path::Path>) -> Self {
         let workspace = Workspace::create(&settings.dir, &"orders".parse().unwrap()).unwrap();
         let store = match restored {
             None => Store::create(workspace, &states(), settings).unwrap(),
@@ -50,7 +50,7 @@ impl Attempt {
             }
         };
         let groups = KeyGroups::new(16).unwrap();
-        let budget = Budget::new(budget);
+        let budget = Budget::with_filters(budget.0, budget.1);
         let mut plan = Plan::new(store.clone());
         let state = store.state("purchases", "windows").unwrap();
         let tables = (0..parallelism)
@@ -83,7 +83,7 @@ impl Attempt {
     fn maintain(&mut self) {
         // One thread plays all tasks here: a table that waits for the snapshot would wait for the others' turn to encode.
         self.tables.iter_mut().for_each(Table::publish);
-        if self.tables.iter().any(|table| table.share.must_wait()) {
+        if self.tables.iter().any(|table| table.share.pressure() == budget::Pressure::Full) {
             self.encode_all();
         }
         for table in &mut self.tables {
@@ -160,7 +160,7 @@ fn prefix_of(window: i64) -> Vec<u8> {
     prefix
 }
 
-fn run(budget: usize, parallelism: usize, steps: &[Step]) {
+fn run(budget: (usize, usize), parallelism: usize, steps: &[Step]) {
     let dir = TempDir::new().unwrap();
     let settings = Settings::new(dir.path(), 0);
     let mut attempt = Attempt::start(&settings, budget, parallelism, None);
@@ -296,9 +296,11 @@ proptest! {
     fn a_table_is_a_map_and_its_snapshots_are_the_map_at_their_barriers(
         // nothing fits; some fits; all fits
         budget in prop_oneof![Just(0_usize), 500_usize..20_000, Just(usize::MAX / 4)],
+        // without and with filters of what was evicted and restored
+        filters in prop_oneof![Just(0_usize), Just(1 << 20)],
         parallelism in 1_usize..4,
         steps in prop::collection::vec(step(), 1..250),
     ) {
-        run(budget, parallelism, &steps);
+        run((budget, filters), parallelism, &steps);
     }
 }

@@ -19,6 +19,8 @@ pub(super) enum Message {
     Chunk(Chunk),
     /// All entries of this freeze were sent.
     Done { port: usize, generation: u32, checkpoint: CheckpointId },
+    /// Somebody waits for room in memory: write what was sent, now.
+    Hurry,
 }
 
 /// What the writer and all tables know together.
@@ -101,6 +103,11 @@ impl Port {
         }
         self.outbox.push_back(message);
         self.pump().map(|_| ())
+    }
+
+    /// Whether nothing waits for room in the channel.
+    pub(super) fn is_sent(&self) -> bool {
+        self.outbox.is_empty()
     }
 
     /// Sends what waits, as far as there is room; `true` = nothing waits any more.

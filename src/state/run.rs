@@ -15,8 +15,8 @@ pub(super) struct Run {
 /// An entry's place, with the part of its key that usually decides the order.
 #[derive(Clone, Copy)]
 struct Item {
-    /// Key group, then the six bytes that follow what all keys have in common.
-    head: u64,
+    /// Key group, then the fourteen bytes that follow what all keys have in common.
+    head: u128,
     chunk: u32,
     entry: u32,
 }
@@ -105,13 +105,13 @@ impl Run {
     }
 }
 
-/// The group (two bytes), then six bytes from `common` on, missing ones as zero: orders keys up to ties.
-fn head(key: &[u8], common: usize) -> u64 {
-    let mut head = [0_u8; 8];
+/// The group (two bytes), then fourteen bytes from `common` on, missing ones as zero: orders keys up to ties.
+fn head(key: &[u8], common: usize) -> u128 {
+    let mut head = [0_u8; 16];
     let group = key.get(..2).unwrap_or_default();
     let tail = key.get(2 + common..).unwrap_or_default();
     for (to, from) in head.iter_mut().zip(group.iter().chain(tail)) {
         *to = *from;
     }
-    u64::from_be_bytes(head)
+    u128::from_be_bytes(head)
 }

@@ -4,7 +4,7 @@
 //! store holds for each key group that the task owns. It is for work that takes a good part of a table, like firing a window;
 //! an operator that must know often *whether* there is something to do keeps that apart (its open windows).
 
-use super::{StateKey, StateValue, Table, key::slot_of, value::decode_value};
+use super::{StateKey, StateValue, Table, absence::Absence, key::slot_of, value::decode_value};
 use crate::protocol::Failure;
 
 /// An entry in memory that matches, by key group and encoded key.
@@ -34,7 +34,7 @@ impl<K: StateKey, V: StateValue> Table<K, V> {
 
     fn visit(&mut self, prefix: &[u8], after: After, f: &mut dyn FnMut(&K, &V) -> Result<(), Failure>) -> Result<(), Failure> {
         let matches = self.matches(prefix);
-        if self.complete {
+        if matches!(self.absence, Absence::Complete) {
             return matches.iter().try_for_each(|found| self.visit_one(found, after, f));
         }
         let mut matches = matches.into_iter().peekable();

@@ -29,11 +29,17 @@ impl Settings {
     #[must_use]
     pub fn split(&self) -> MemorySplit {
         let memory = self.memory.max(Self::LEAST_MEMORY);
-        MemorySplit { tables: memory / 2, in_flight: memory / 8, block_cache: memory / 4, memtables: (memory / 32).max(1 << 20) }
+        MemorySplit {
+            tables: memory / 2,
+            in_flight: memory / 8,
+            block_cache: memory / 4,
+            filters: memory / 16,
+            memtables: (memory / 32).max(1 << 20),
+        }
     }
 }
 
-/// Where the memory of state goes. Rest: 3/32 for what RocksDB keeps per open file and for allocator overhead.
+/// Where the memory of state goes. Rest: one 32nd for what RocksDB keeps per open file and for allocator overhead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemorySplit {
     /// Typed entries in tables, dirty and frozen ones included: one half.
@@ -42,6 +48,8 @@ pub struct MemorySplit {
     pub in_flight: usize,
     /// RocksDB's block cache, with the partitions of indexes and filters: one quarter.
     pub block_cache: usize,
+    /// Filters that remember which keys the tables evicted: one 16th.
+    pub filters: usize,
     /// RocksDB's memtables; the writer goes round them with sorted files, so little: one 32nd, at least 1 MiB.
     pub memtables: usize,
 }
@@ -53,6 +61,8 @@ pub struct MemoryReport {
     pub tables: usize,
     /// Those of them that are not yet in RocksDB.
     pub dirty: usize,
+    /// Filters that remember which keys the tables evicted.
+    pub filters: usize,
     /// Encoded entries on their way into RocksDB.
     pub in_flight: usize,
     /// Block cache.
@@ -69,7 +79,7 @@ impl MemoryReport {
     /// All parts together.
     #[must_use]
     pub fn total(&self) -> usize {
-        self.tables + self.in_flight + self.block_cache + self.memtables + self.table_readers
+        self.tables + self.filters + self.in_flight + self.block_cache + self.memtables + self.table_readers
     }
 }
 
@@ -78,9 +88,10 @@ impl fmt::Display for MemoryReport {
         let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
         write!(
             f,
-            "tables {:.1} MiB (not yet stored {:.1}), in flight {:.1}, block cache {:.1} (pinned {:.1}), memtables {:.1}, readers {:.1}",
+            "tables {:.1} MiB (not yet stored {:.1}), filters {:.1}, in flight {:.1}, block cache {:.1} (pinned {:.1}), memtables {:.1}, readers {:.1}",
             mib(self.tables),
             mib(self.dirty),
+            mib(self.filters),
             mib(self.in_flight),
             mib(self.block_cache),
             mib(self.pinned),
@@ -99,7 +110,7 @@ mod tests {
         for memory in [1, Settings::LEAST_MEMORY, 128 << 20, 1 << 30] {
             let settings = Settings::new("state", memory);
             let split = settings.split();
-            let sum = split.tables + split.in_flight + split.block_cache + split.memtables;
+            let sum = split.tables + split.in_flight + split.block_cache + split.filters + split.memtables;
             let whole = memory.max(Settings::LEAST_MEMORY);
             assert!(sum <= whole + (1 << 20), "{split:?} is {sum} of {whole}");
         }

@@ -45,6 +45,11 @@ impl<K, V> Slot<K, V> {
         }
     }
 
+    /// The index hash.
+    pub(super) fn hash(&self) -> u64 {
+        self.hash
+    }
+
     /// The key group.
     pub(super) fn group(&self) -> u16 {
         (self.packed & GROUP) as u16

@@ -225,11 +225,10 @@ impl Store {
         Snapshot::of(dir)
     }
 
-    /// Sorted files on level 0 of a state: more of them make reads slower until compaction catches up.
-    pub(super) fn files_on_level_0(&self, state: StateId) -> Result<u64, Failure> {
-        let property = rocksdb::properties::num_files_at_level(0);
-        let files = self.db.property_value_cf(self.family(state)?, &property).map_err(failed("read a property"))?;
-        Ok(files.and_then(|files| files.parse().ok()).unwrap_or(0))
+    /// About how many keys a state has.
+    pub(super) fn estimated_keys(&self, state: StateId) -> Result<u64, Failure> {
+        let property = rocksdb::properties::ESTIMATE_NUM_KEYS;
+        Ok(self.db.property_int_value_cf(self.family(state)?, property).map_err(failed("read a property"))?.unwrap_or(0))
     }
 
     /// Bytes that RocksDB uses now; the tables' part is added by who has them.

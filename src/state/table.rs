@@ -1,17 +1,18 @@
 //! One task's part of one state: typed entries in memory over the store.
 //!
 //! Operators read and write values here; RocksDB sees a value only through a freeze (see [`super::freeze`]). What is not in
-//! memory is in the store, except while the table is *complete*: it started empty and never evicted anything, so a key that is
-//! not in memory does not exist, and the store is not asked.
+//! memory is in the store; where the table knows that a key does not exist, the store is not asked (see [`super::absence`]).
 //!
 //! Fewer, wider values are cheaper than many small ones: each entry costs a look-up, an encoding and a place in a sorted file,
 //! whatever its size.
 
 use super::{
     Budget, Key, KeyGroups, Port, StateKey, StateValue, Store,
-    budget::Share,
+    absence::{Absence, KeyFilter},
+    budget::{FilterShare, Share},
     chunk::Chunk,
     freeze::Frozen,
+    learn::Learner,
     slots::{Slots, lost},
     value::decode_value,
 };
@@ -28,8 +29,8 @@ pub struct Table<K, V> {
     pub(super) owned: Range<u16>,
     pub(super) share: Share,
     pub(super) slots: Slots<K, V>,
-    /// A key that is not in memory does not exist.
-    pub(super) complete: bool,
+    /// What is known about keys that are not in memory.
+    pub(super) absence: Absence,
     /// The freeze that changes of now will belong to, from 1.
     pub(super) generation: u32,
     /// Entries changed since the last freeze, the first [`Self::spilled`] of them encoded already.
@@ -46,6 +47,8 @@ pub struct Table<K, V> {
     pub(super) hand: u32,
     /// What was applied when nothing could be evicted: no use in trying before that changes.
     pub(super) nothing_evictable_at: Option<u32>,
+    /// The last chunk that the writer was asked to write at once.
+    pub(super) hurried: u32,
     scratch: Vec<u8>,
 }
 
@@ -72,6 +75,14 @@ impl<K: StateKey, V: StateValue> Table<K, V> {
                 K::shape()
             )));
         }
+        let absence = if options.starts_empty {
+            Absence::Complete
+        } else {
+            match Learner::start(&store, port.state(), options.owned.clone(), options.groups.count(), budget)? {
+                Some(learner) => Absence::Learning { evicted: KeyFilter::new(FilterShare::of(budget.clone())), learner },
+                None => Absence::Unknown,
+            }
+        };
         let entries = (budget.limit() / 4 / Slots::<K, V>::SLOT_BYTES).min(1 << 18);
         Ok(Self {
             store,
@@ -80,7 +91,7 @@ impl<K: StateKey, V: StateValue> Table<K, V> {
             owned: options.owned,
             share: Share::of(budget.clone()),
             slots: Slots::with_capacity(entries),
-            complete: options.starts_empty,
+            absence,
             generation: 1,
             dirty: Vec::new(),
             spilled: 0,
@@ -91,6 +102,7 @@ impl<K: StateKey, V: StateValue> Table<K, V> {
             removed: VecDeque::new(),
             hand: 0,
             nothing_evictable_at: None,
+            hurried: 0,
             scratch: Vec::new(),
         })
     }
@@ -137,7 +149,7 @@ impl<K: StateKey, V: StateValue> Table<K, V> {
                 self.slots.slot_mut(number)?.value = Some(value);
                 Ok(())
             }
-            None => self.create(key, Some(value), !self.complete).map(|_| ()),
+            None => self.create(key, Some(value), !self.absence.is_certain(key.slot())).map(|_| ()),
         }
     }
 
@@ -172,7 +184,7 @@ impl<K: StateKey, V: StateValue> Table<K, V> {
     fn locate(&mut self, key: &Key<K>) -> Result<Option<u32>, Failure> {
         match self.slots.find(key.slot(), &key.value) {
             Some(number) => Ok(Some(number)),
-            None if self.complete => Ok(None),
+            None if self.absence.is_certain(key.slot()) => Ok(None),
             None => self.load(key),
         }
     }

@@ -204,12 +204,14 @@ impl Work {
     }
 
     fn take(&mut self, message: Message, report: &mut impl FnMut(WriterEvent)) -> Result<(), Failure> {
-        let (Message::Chunk(Chunk { generation, .. }) | Message::Done { generation, .. }) = &message;
-        if *generation > self.generation {
+        if let Message::Chunk(Chunk { generation, .. }) | Message::Done { generation, .. } = &message
+            && *generation > self.generation
+        {
             self.early.push_back(message);
             return Ok(());
         }
         match message {
+            Message::Hurry => self.write_all(),
             Message::Chunk(chunk) => self.gather(chunk),
             Message::Done { port, checkpoint, .. } => {
                 if self.done(port, checkpoint)? {
@@ -247,6 +249,10 @@ impl Work {
         Ok(gathering.done == self.applied.len())
     }
 
+    fn write_all(&mut self) -> Result<(), Failure> {
+        (0..self.runs.len()).try_for_each(|state| self.write(StateId(state)))
+    }
+
     /// Brings one state's run into RocksDB.
     fn write(&mut self, state: StateId) -> Result<(), Failure> {
         let Some(run) = self.runs.get_mut(state.0) else { return Ok(()) };
@@ -272,9 +278,7 @@ impl Work {
 
     fn finish(&mut self, checkpoint: CheckpointId) -> Result<SnapshotReady, Failure> {
         let gather = self.gathering.since.map(|since| since.elapsed()).unwrap_or_default();
-        for state in 0..self.runs.len() {
-            self.write(StateId(state))?;
-        }
+        self.write_all()?;
         let begin = Instant::now();
         let snapshot = self.store.snapshot(checkpoint)?;
         let timings = WriterTimings { gather, link: begin.elapsed(), ..std::mem::take(&mut self.gathering).timings };
