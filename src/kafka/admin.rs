@@ -1,6 +1,10 @@
 //! Administration: topics are created, and the brokers' limits are compared with ours before the first record.
 
-use super::{cluster::Cluster, context::Listener, failure};
+use super::{
+    cluster::{ANSWER, Cluster},
+    context::Listener,
+    failure,
+};
 use crate::protocol::Failure;
 use futures::executor::block_on;
 use rdkafka::{
@@ -59,9 +63,13 @@ impl Cluster {
             }
         }
         let report = topics.iter().map(|topic| {
-            // Waits until there are leaders, so that the caller can use it at once.
-            let partitions = self.partitions(&topic.name)?.len();
-            let creation = if missing.contains(&topic.name) { Creation::Created } else { Creation::Existed { partitions } };
+            let creation = if missing.contains(&topic.name) {
+                // Until every broker may know it, so that the caller can use it at once.
+                self.partitions_within(&topic.name, ANSWER)?;
+                Creation::Created
+            } else {
+                Creation::Existed { partitions: self.partitions(&topic.name)?.len() }
+            };
             Ok((topic.name.clone(), creation))
         });
         report.collect()

@@ -74,19 +74,25 @@ impl Cluster {
     ///
     /// Fatal if the topic does not exist or may not be read; transient if no broker answers.
     pub fn partitions(&self, topic: &str) -> Result<Vec<TopicPartition>, Failure> {
+        self.partitions_within(topic, Duration::ZERO)
+    }
+
+    /// The same, for a topic that may have been created a moment ago: it counts as absent only after `patience`.
+    pub(super) fn partitions_within(&self, topic: &str, patience: Duration) -> Result<Vec<TopicPartition>, Failure> {
         let doing = || format!("metadata of topic {topic}");
         let cancel = AtomicBool::new(false);
-        let wait = Wait::new(ANSWER, &cancel);
+        let (wait, creation) = (Wait::new(ANSWER, &cancel), Wait::new(patience, &cancel));
         loop {
             let metadata = self.metadata(Some(topic), wait.slice(ANSWER))?;
             let found = metadata.topics().first().ok_or_else(|| Failure::attempt(format!("{}: an empty answer", doing())))?;
+            let has_leaders = found.partitions().iter().all(|partition| partition.leader() >= 0);
             match found.error().map(Code::from) {
-                None if !found.partitions().is_empty() => {
+                None if !found.partitions().is_empty() && (has_leaders || creation.is_over()) => {
                     let mut numbers: Vec<i32> = found.partitions().iter().map(MetadataPartition::id).collect();
                     numbers.sort_unstable();
                     return Ok(numbers.into_iter().map(|number| TopicPartition::new(topic, number)).collect());
                 }
-                Some(code) if is_absent(code) => return Err(absent(&[topic.to_owned()])),
+                Some(code) if is_absent(code) && creation.is_over() => return Err(absent(&[topic.to_owned()])),
                 Some(code) if failure::kind(code) != FailureKind::Transient => return Err(failure::of_code(doing(), code)),
                 code if wait.is_over() => {
                     let code = code.map_or_else(|| "no partitions yet".to_owned(), |code| code.to_string());

@@ -45,3 +45,6 @@ pub use positions::{LogBounds, Start};
 pub use reader::{Poll, Polled, Reader, ReaderSettings};
 pub use scan::TopicScan;
 pub use transaction::{Flushed, Open, Outcome, Output, Prepared};
+
+#[cfg(test)]
+mod tests;

@@ -124,27 +124,26 @@ pub(super) fn headers<'a>(message: &'a BorrowedMessage<'_>) -> Vec<(Cow<'a, str>
     found
 }
 
-/// Names of all properties that librdkafka knows, global and per topic.
+/// Names of all properties that librdkafka knows, global and per topic, other names of the same included.
 pub(super) fn property_names() -> Vec<String> {
-    let mut names = Vec::new();
-    // SAFETY: both configurations are created and destroyed here and nobody else sees them; each dump is an array of `count`
-    // strings, name and value in turn, that stays valid until it is freed.
-    unsafe {
-        let global = bindings::rd_kafka_conf_new();
-        let mut count = 0;
-        let dump = bindings::rd_kafka_conf_dump(global, &raw mut count);
-        names.extend((0..count).step_by(2).map(|index| text(*dump.add(index)).into_owned()));
-        bindings::rd_kafka_conf_dump_free(dump, count);
-        bindings::rd_kafka_conf_destroy(global);
-
-        let topic = bindings::rd_kafka_topic_conf_new();
-        let dump = bindings::rd_kafka_topic_conf_dump(topic, &raw mut count);
-        names.extend((0..count).step_by(2).map(|index| text(*dump.add(index)).into_owned()));
-        bindings::rd_kafka_conf_dump_free(dump, count);
-        bindings::rd_kafka_topic_conf_destroy(topic);
-    }
-    names.retain(|name| !name.is_empty());
-    names
+    let (mut buffer, mut size) = (ptr::null_mut::<c_char>(), 0);
+    // SAFETY: buffer and size are valid for writes until the stream is closed. After that, `buffer` is null or has `size` bytes that
+    // `free` takes back; they are copied before.
+    let table = unsafe {
+        let stream = libc::open_memstream(&raw mut buffer, &raw mut size);
+        if stream.is_null() {
+            return Vec::new();
+        }
+        bindings::rd_kafka_conf_properties_show(stream);
+        libc::fclose(stream);
+        let table = if buffer.is_null() { Vec::new() } else { slice::from_raw_parts(buffer.cast::<u8>(), size).to_vec() };
+        libc::free(buffer.cast());
+        table
+    };
+    // "linger.ms                | P   | 0 .. 900000     | ..."
+    let table = String::from_utf8_lossy(&table);
+    let names = table.lines().filter_map(|line| Some(line.split_once(" | ")?.0.trim()));
+    names.filter(|name| name.starts_with(|c: char| c.is_ascii_lowercase())).map(str::to_owned).collect()
 }
 
 /// Text of a C string, with replacement characters for what is not UTF-8; empty for null.
@@ -158,6 +157,22 @@ unsafe fn text<'a>(pointer: *const c_char) -> Cow<'a, str> {
     }
     // SAFETY: the caller's promise.
     unsafe { CStr::from_ptr(pointer) }.to_string_lossy()
+}
+
+/// Metadata that is not text, as any client may commit it.
+#[cfg(test)]
+pub(super) fn set_metadata_bytes(list: &mut TopicPartitionList, metadata: &[u8]) {
+    for index in 0..list.count() {
+        // SAFETY: as in `elements`, and `list` is borrowed for writing. librdkafka frees the metadata with `free`, so it comes from
+        // `malloc`; there is none yet.
+        unsafe {
+            let element = (*list.ptr()).elems.add(index);
+            assert!((*element).metadata.is_null());
+            (*element).metadata = libc::malloc(metadata.len());
+            (*element).metadata.cast::<u8>().copy_from_nonoverlapping(metadata.as_ptr(), metadata.len());
+            (*element).metadata_size = metadata.len();
+        }
+    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use std::{
     collections::BTreeMap,
     ops::Range,
     sync::atomic::{AtomicBool, Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -20,6 +21,9 @@ const ROUND: usize = 4096;
 
 /// A scan that finds neither a record nor an end for so long fails.
 const STANDSTILL: Duration = Duration::from_secs(60);
+
+/// A commit is visible a moment after it has succeeded, when the brokers have written its markers; a scan waits so long for them.
+const SETTLE: Duration = Duration::from_secs(3);
 
 /// What is to be read.
 #[derive(Debug, Clone)]
@@ -36,6 +40,9 @@ impl TopicScan {
     /// All that the log of `partitions`, which are of one topic, holds now and `isolation` shows. `group` is only a name that the
     /// brokers check rights for; nothing is committed.
     ///
+    /// As `read_committed` the end is the first open transaction. Transactions that were committed a moment ago are waited for; one
+    /// that stays open is not.
+    ///
     /// # Errors
     ///
     /// As [`super::Cluster::log_bounds`].
@@ -45,7 +52,16 @@ impl TopicScan {
         isolation: Isolation,
         partitions: &[TopicPartition],
     ) -> Result<Self, Failure> {
-        let bounds = Self::bounds(connection, isolation, partitions)?;
+        let log = Self::bounds(connection, Isolation::ReadUncommitted, partitions)?;
+        let started = Instant::now();
+        let bounds = loop {
+            let visible = Self::bounds(connection, isolation, partitions)?;
+            let settled = log.iter().all(|(number, (_, high))| visible.get(number).is_some_and(|(_, end)| end >= high));
+            if settled || started.elapsed() > SETTLE {
+                break visible;
+            }
+            thread::sleep(Duration::from_millis(20));
+        };
         let ranges = bounds.into_iter().map(|(number, (low, high))| (number, low..high)).collect();
         Ok(Self::new(connection, group, isolation, partitions, ranges))
     }

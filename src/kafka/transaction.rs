@@ -125,6 +125,13 @@ impl Open {
     /// Gives the transaction up. Its records stay invisible to `read_committed` readers.
     pub fn abort(self) {}
 
+    /// Waits until what was sent has arrived; the transaction stays open.
+    #[cfg(test)]
+    pub(super) fn arrive(&mut self) {
+        let cancel = AtomicBool::new(false);
+        self.feed().flush(&Wait::new(Duration::from_secs(20), &cancel)).unwrap();
+    }
+
     fn feed(&mut self) -> &mut Feed {
         self.inner.lease.feed_mut()
     }
