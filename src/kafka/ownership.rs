@@ -23,6 +23,9 @@
 //! usable producer of the other before it reads the committed offsets. Two instances that start at the same moment and
 //! interleave their initialisations are covered too: rule 2 lets only the last owner begin.
 //!
+//! (An instance asks *before* it initialises a producer too, so that one that was replaced does not disturb the one that replaced it.
+//! That is a courtesy, and no part of the argument.)
+//!
 //! The proof is a transaction that is always aborted: it adds offsets of the group (which the coordinator refuses for an old epoch) and
 //! gives up. No EndTxn(commit) is ever sent for this id, so a delayed one cannot make those offsets visible. It leaves nothing
 //! behind and takes about 5 ms, in the background. Fencing of *another* id says nothing certain; the owner id is asked then, and

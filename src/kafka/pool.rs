@@ -230,8 +230,10 @@ impl Worker {
     fn renew(&self) -> Result<BaseProducer<Deliveries>, Failure> {
         let settings = &self.shared.settings;
         let wait = Wait::new(settings.init_timeout, &self.shared.closing);
+        // A courtesy: an instance that was replaced should not take ids from the one that replaced it.
+        self.shared.ownership.prove()?;
         let producer = fence(&self.shared.connection, &self.id, settings.transaction_timeout, &wait)?;
-        // After the initialisation, never before: see `ownership`.
+        // The guarantee: a proof after the initialisation, see `ownership`.
         self.shared.ownership.prove()?;
         Ok(producer)
     }

@@ -44,28 +44,49 @@ fn an_instance_that_was_replaced_commits_nothing_and_is_told() {
 }
 
 #[test]
-fn initialising_a_producer_again_does_not_bring_a_replaced_instance_back() {
+fn an_instance_that_was_replaced_neither_comes_back_nor_disturbs() {
     let Some(mut kafka) = Kafka::here() else { return };
     let (input, outputs, group) = (kafka.topic("in", 1, &[]), kafka.topic("out", 1, &[]), kafka.name("group"));
-    // Given: an instance that has just used its producer, and another one that takes over in that moment.
+    // Given: an instance that has used its only producer, and another one that took over before that was initialised again.
     let old = kafka.pool(&group, &input, 1);
     let used = old.take(SOON).unwrap();
     let new = kafka.pool(&group, &input, 1);
-    // When: the old one initialises its only id again, which takes it from the new one ...
     drop(used);
-    // Then: it may not use it,
+    // Then: the old one gets no producer, and the id still belongs to the new one.
     let failure = old.take(SOON).err().expect("must not get a producer");
     assert_eq!(failure.kind, FailureKind::Fenced, "{failure}");
-    drop(old);
-    // and the new one knows that it still owns the job: it recovers instead of giving up.
+    committed(flushed(&new, &outputs, "new").commit_positions(&at(&input, &[(0, 7)]), POINTER));
+    assert_eq!(kafka.values(&outputs), ["new"]);
+}
+
+#[test]
+fn whoever_took_the_owner_id_last_owns_the_job_whatever_happens_to_other_ids() {
+    let Some(mut kafka) = Kafka::here() else { return };
+    let (input, outputs, group) = (kafka.topic("in", 1, &[]), kafka.topic("out", 1, &[]), kafka.name("group"));
+    let cancel = AtomicBool::new(false);
+    let wait = waiting::Wait::new(SOON, &cancel);
+    let owner = || {
+        let group = Arc::new(group::ConsumerGroup::of(&kafka.connection, &group).unwrap());
+        ownership::Ownership::take(&kafka.connection, group, TopicPartition::new(input.as_str(), 0), SOON, &wait).unwrap()
+    };
+    let old = owner();
+    (0..3).for_each(|_| old.prove().unwrap());
+    let new = kafka.pool(&group, &input, 1);
+    let failure = old.prove().unwrap_err();
+    assert!(failure.kind == FailureKind::Fenced && failure.message.contains(&group), "{failure}");
+
+    // Given: somebody else initialises an id of the new owner's (an instance that was replaced, at the worst moment).
+    let stranger = fencing::fence(&kafka.connection, &format!("{group}-0"), SOON, &wait).unwrap();
+    // Then: the new one knows that it still owns the job: it recovers instead of giving up.
     let mut open = new.take(SOON).unwrap().begin().unwrap();
     let sent = open.send(&output(&outputs, b"k", b"lost"));
     let failure = sent.and_then(|()| open.flush(SOON)).err().expect("its id was taken");
     assert_eq!(failure.kind, FailureKind::Attempt, "{failure}");
-    drop(new);
+    drop((new, stranger));
     let again = kafka.pool(&group, &input, 1);
     committed(flushed(&again, &outputs, "recovered").commit_positions(&at(&input, &[(0, 7)]), POINTER));
     assert_eq!(kafka.values(&outputs), ["recovered"]);
+    assert_eq!(kafka.committed(&group, &input), [(0, Some((7, POINTER.to_owned())))].into(), "proofs are never committed");
 }
 
 #[test]
