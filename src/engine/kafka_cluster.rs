@@ -14,7 +14,7 @@ use crate::kafka::{
 use crate::protocol::{CommitPermit, Failure, Positions, TopicPartition, recovery::CommittedOffset};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::atomic::AtomicBool,
+    sync::{Arc, atomic::AtomicBool},
     thread,
     time::Duration,
 };
@@ -42,18 +42,25 @@ pub struct KafkaSettings {
 /// A cluster that has answered, and one job's way to it.
 pub struct KafkaCluster {
     settings: KafkaSettings,
-    asking: kafka::Cluster,
+    asking: Arc<kafka::Cluster>,
     offsets: CommittedOffsets,
 }
 
 impl KafkaCluster {
-    /// Waits for a broker, for `patience` at most; refuses missing topics and limits that the job cannot keep.
+    /// Waits for a broker, for `patience` at most; refuses missing topics, and warns of limits that the job cannot keep.
     pub fn connect(settings: KafkaSettings, input: &str, cancel: &AtomicBool) -> Result<Self, Failure> {
-        let asking = kafka::Cluster::connect(&settings.connection, settings.patience, cancel)?;
+        let asking = Arc::new(kafka::Cluster::connect(&settings.connection, settings.patience, cancel)?);
         let mut topics = settings.output_topics.clone();
         topics.push(input.to_owned());
         asking.require(&topics)?;
-        asking.check_limits(settings.transaction_timeout, &settings.output_topics)?;
+        // Beside the start: each question about configuration costs 100 ms in the client. A transaction timeout over the
+        // broker's limit is refused by the first initialisation of a producer anyhow; this says what to change.
+        let (limits, timeout, outputs) = (Arc::clone(&asking), settings.transaction_timeout, settings.output_topics.clone());
+        thread::spawn(move || {
+            if let Err(failure) = limits.check_limits(timeout, &outputs) {
+                tracing::warn!(%failure, "limits of the brokers");
+            }
+        });
         let offsets = CommittedOffsets::open(&settings.connection, &settings.group)?;
         Ok(Self { settings, asking, offsets })
     }

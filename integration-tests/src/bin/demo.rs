@@ -193,7 +193,7 @@ impl<'a> Stage<'a> {
     fn finish(&mut self) -> Result<()> {
         let exit = self.service.finish()?;
         ensure!(exit.code() == Some(0), "SIGTERM ended the job with {}; {}", exit.status, self.service.last_lines(40));
-        self.service = self.job.start_with(["run", "--until-caught-up"], &[])?;
+        self.service = self.job.start_with(["run", "--until-caught-up", "--drain"], &[])?;
         let within = self.plan.end_within();
         wait_until("the end of the input", within, || {
             self.tell();
