@@ -4,7 +4,8 @@
 //! ten to thirty look-ups in memory. A table that started empty can know better: at first all its keys are in memory; later it
 //! remembers, in a bloom filter, the keys that it evicted. What is neither in memory nor in the filter does not exist. A table
 //! over restored state learns the keys of the store on a thread beside the work (see [`super::learn`]), and asks RocksDB until
-//! then. So does one whose filter has become too full for the memory that it may have.
+//! then. When a filter has become too full for the memory that it may have, most of its keys may be gone from the store (their
+//! time to live ended): the keys are learned anew, where they fit, and else the table asks RocksDB.
 
 use super::{budget::FilterShare, learn::Learner};
 
@@ -33,8 +34,8 @@ impl Absence {
         }
     }
 
-    /// A key that exists leaves memory.
-    pub(super) fn note_evicted(&mut self, hash: u64, share: impl FnOnce() -> FilterShare) {
+    /// A key that exists leaves memory. `false` = there was no room to note it, and nothing is known any more.
+    pub(super) fn note_evicted(&mut self, hash: u64, share: impl FnOnce() -> FilterShare) -> bool {
         if let Self::Complete = self {
             *self = Self::Filtered { evicted: KeyFilter::new(share()), restored: None };
         }
@@ -46,6 +47,7 @@ impl Absence {
         if !noted {
             *self = Self::Unknown;
         }
+        noted
     }
 
     /// Takes over what was learned, once it is there.
@@ -83,6 +85,8 @@ const FIRST_BLOCKS: usize = 1024;
 const BITS_PER_KEY: usize = 10;
 /// Below this many it errs once in about six, and is given up.
 const LEAST_BITS_PER_KEY: usize = 4;
+/// A filter is worth learning with room for this many keys more.
+const LEAST_KEYS: u64 = 250_000;
 /// Bits that a key sets.
 const PROBES: u32 = 6;
 
@@ -126,10 +130,10 @@ impl KeyFilter {
         Self { layers: Vec::new(), share }
     }
 
-    /// Whether `keys` keys would find room in a filter of this many bytes.
+    /// Whether a filter of `keys` keys fits into this many bytes, with room for as many again, and enough in any case that it is
+    /// not full at once and learned over and over.
     pub(super) fn fits(keys: u64, bytes: usize) -> bool {
-        // The layers before the last are half of it, and full at the better rate.
-        keys.saturating_mul(LEAST_BITS_PER_KEY as u64) < bytes as u64 * 8
+        keys.max(LEAST_KEYS).saturating_mul(2 * BITS_PER_KEY as u64) <= bytes as u64 * 8
     }
 
     fn may_contain(&self, hash: u64) -> bool {
@@ -174,7 +178,7 @@ mod tests {
         let mut absence = Absence::Complete;
         assert!(absence.is_certain(hash(7)));
         const N: u64 = 500_000;
-        (0..N).for_each(|number| absence.note_evicted(hash(number), share));
+        assert!((0..N).all(|number| absence.note_evicted(hash(number), share)));
         assert!((0..N).all(|number| !absence.is_certain(hash(number))));
         let wrong = (N..2 * N).filter(|&number| !absence.is_certain(hash(number))).count();
         assert!(wrong < N as usize / 30, "{wrong} of {N}");
@@ -187,7 +191,7 @@ mod tests {
         let share = || FilterShare::of(budget.clone());
         let mut absence = Absence::Complete;
         for number in 0..200_000 {
-            absence.note_evicted(hash(number), share);
+            let _ = absence.note_evicted(hash(number), share);
             assert!(!absence.is_certain(hash(number)));
         }
         assert!(matches!(absence, Absence::Unknown));

@@ -92,7 +92,7 @@ impl<K: StateKey, V: StateValue> Table<K, V> {
         if excess == 0 || self.nothing_evictable_at == Some(applied) {
             return Ok(());
         }
-        let (mut freed, mut spared) = (0, 0);
+        let (mut freed, mut spared, mut forgot) = (0, 0, false);
         let numbers = self.slots.numbers();
         for _ in 0..LOOKS.min(numbers as usize * 2) {
             if freed >= excess {
@@ -112,12 +112,15 @@ impl<K: StateKey, V: StateValue> Table<K, V> {
             }
             if slot.value.is_some() {
                 let hash = slot.hash();
-                self.absence.note_evicted(hash, || FilterShare::of(self.share.budget().clone()));
+                forgot |= !self.absence.note_evicted(hash, || FilterShare::of(self.share.budget().clone()));
             }
             freed += self.slots.bytes_of(self.hand);
             self.slots.remove(self.hand)?;
         }
         self.nothing_evictable_at = (freed == 0 && spared == 0).then_some(applied);
+        if forgot {
+            self.absence = Self::learn(&self.store, self.port.state(), &self.owned, &self.groups, self.share.budget())?;
+        }
         self.publish();
         Ok(())
     }

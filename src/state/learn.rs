@@ -26,7 +26,8 @@ pub(super) struct Learner {
 }
 
 impl Learner {
-    /// Starts to learn the keys of `state` in the key groups `owned`; `None` where their filter would not fit.
+    /// Starts to learn the keys of `state` in the key groups `owned`, of `groups` in all; `None` where their filter would not fit
+    /// what is left for filters.
     pub(super) fn start(
         store: &Arc<Store>,
         state: StateId,
@@ -35,7 +36,7 @@ impl Learner {
         budget: &Arc<Budget>,
     ) -> Result<Option<Self>, Failure> {
         let keys = store.estimated_keys(state)? * u64::from(owned.end - owned.start) / u64::from(groups.max(1));
-        if !KeyFilter::fits(keys, budget.filter_limit()) {
+        if !KeyFilter::fits(keys, budget.filter_limit().saturating_sub(budget.filters())) {
             return Ok(None);
         }
         let stop = Arc::new(AtomicBool::new(false));

@@ -61,7 +61,7 @@ pub use key_shape::KeyShape;
 pub use port::Port;
 pub use settings::{MemoryReport, MemorySplit, Settings};
 pub use snapshot::{Snapshot, SnapshotFile};
-pub use store::{StateId, Store, Unclaimed, states_in};
+pub use store::{StateId, Store, Unclaimed, Visit, states_in};
 pub use table::{Table, TableOptions};
 pub use value::{StateValue, Timed, decode_value, encode_value};
 pub use workspace::Workspace;
@@ -69,3 +69,5 @@ pub use writer::{Plan, SnapshotReady, Writer, WriterEvent, WriterTimings};
 
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod store_tests;

@@ -34,6 +34,9 @@ pub enum Unclaimed {
     Drop,
 }
 
+/// Sees an encoded key without its key group, and the stored value; `false` ends the scan.
+pub type Visit<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> Result<bool, Failure>;
+
 /// The RocksDB of one attempt.
 pub struct Store {
     // Dropped in this order: RocksDB closes before its directory goes.
@@ -51,11 +54,12 @@ fn failed(doing: impl std::fmt::Display) -> impl FnOnce(rocksdb::Error) -> Failu
     move |error| Failure::attempt(format!("local state: cannot {doing}: {error}"))
 }
 
-/// Names (`operator/state`) of the states in the RocksDB that lies in `dir`.
+/// Names (`operator/state`), sorted, of the states in the RocksDB that lies in `dir`.
 pub fn states_in(dir: &Path) -> Result<Vec<String>, Failure> {
     let mut names = DB::list_cf(&Options::default(), dir)
         .map_err(|error| Failure::refused(format!("{} does not hold readable state: {error}", dir.display())))?;
     names.retain(|name| name != rocksdb::DEFAULT_COLUMN_FAMILY_NAME);
+    names.sort();
     Ok(names)
 }
 
@@ -166,15 +170,9 @@ impl Store {
         Ok(found.map(|value| read(&value)))
     }
 
-    /// Visits, in the order of their bytes, the entries of `group` whose encoded key begins with `prefix`, until `visit`, which
-    /// gets the encoded key without its group and the stored value, says `false`.
-    pub fn scan(
-        &self,
-        state: StateId,
-        group: u16,
-        prefix: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool, Failure>,
-    ) -> Result<(), Failure> {
+    /// Visits, in the order of their bytes, the entries of `group` whose encoded key begins with `prefix`, until `visit` says
+    /// `false`.
+    pub fn scan(&self, state: StateId, group: u16, prefix: &[u8], visit: Visit<'_>) -> Result<(), Failure> {
         let mut start = Vec::with_capacity(2 + prefix.len());
         start.extend_from_slice(&group.to_be_bytes());
         start.extend_from_slice(prefix);

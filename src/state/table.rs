@@ -7,7 +7,7 @@
 //! whatever its size.
 
 use super::{
-    Budget, Key, KeyGroups, Port, StateKey, StateValue, Store,
+    Budget, Key, KeyGroups, Port, StateId, StateKey, StateValue, Store,
     absence::{Absence, KeyFilter},
     budget::{FilterShare, Share},
     chunk::Chunk,
@@ -75,13 +75,9 @@ impl<K: StateKey, V: StateValue> Table<K, V> {
                 K::shape()
             )));
         }
-        let absence = if options.starts_empty {
-            Absence::Complete
-        } else {
-            match Learner::start(&store, port.state(), options.owned.clone(), options.groups.count(), budget)? {
-                Some(learner) => Absence::Learning { evicted: KeyFilter::new(FilterShare::of(budget.clone())), learner },
-                None => Absence::Unknown,
-            }
+        let absence = match options.starts_empty {
+            true => Absence::Complete,
+            false => Self::learn(&store, port.state(), &options.owned, &options.groups, budget)?,
         };
         let entries = (budget.limit() / 4 / Slots::<K, V>::SLOT_BYTES).min(1 << 18);
         Ok(Self {
@@ -104,6 +100,20 @@ impl<K: StateKey, V: StateValue> Table<K, V> {
             nothing_evictable_at: None,
             hurried: 0,
             scratch: Vec::new(),
+        })
+    }
+
+    /// Begins to learn which keys the store has.
+    pub(super) fn learn(
+        store: &Arc<Store>,
+        state: StateId,
+        owned: &Range<u16>,
+        groups: &KeyGroups,
+        budget: &Arc<Budget>,
+    ) -> Result<Absence, Failure> {
+        Ok(match Learner::start(store, state, owned.clone(), groups.count(), budget)? {
+            Some(learner) => Absence::Learning { evicted: KeyFilter::new(FilterShare::of(budget.clone())), learner },
+            None => Absence::Unknown,
         })
     }
 
