@@ -328,6 +328,28 @@ fn collection_keeps_what_was_asked_for_and_deletes_all_else() {
 }
 
 #[test]
+fn a_number_above_the_committed_one_is_left_alone() {
+    for place in Place::all() {
+        // given an orphan whose number was not seen when the attempt chose its own
+        place.attempt("dead").put_manifest(&Manifest::new(job(), CheckpointId(8), None, Reason::Interval)).unwrap();
+        let storage = place.attempt("alive");
+        let mut collector = Collector::new(storage.clone(), retention(1));
+        collector.survey().unwrap();
+        // when a lower number is committed
+        let seven = Manifest::new(job(), CheckpointId(7), None, Reason::Interval);
+        storage.put_manifest(&seven).unwrap();
+        collector.confirmed(&seven);
+        // then it stays, since a delete of it that comes late could hit this attempt's own 8
+        assert_eq!(storage.list_manifests().unwrap(), [CheckpointId(7), CheckpointId(8)], "{}", place.name);
+        // and goes with the first one above it
+        let nine = Manifest::new(job(), CheckpointId(9), None, Reason::Interval);
+        storage.put_manifest(&nine).unwrap();
+        collector.confirmed(&nine);
+        assert_eq!(storage.list_manifests().unwrap(), [CheckpointId(9)], "{}", place.name);
+    }
+}
+
+#[test]
 fn leftovers_younger_than_the_grace_period_stay() {
     for place in Place::all() {
         let taken = place.snapshot("n", &[("000001.sst", b"never committed")]);

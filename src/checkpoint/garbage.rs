@@ -125,7 +125,9 @@ impl Collector {
             }
         };
         self.delete_manifests(newest, &kept, &mut done);
-        self.delete_files(&mut done);
+        if done.postponed.is_empty() {
+            self.delete_files(&mut done);
+        }
         self.torn.retain(|path| match std::fs::remove_file(path) {
             Err(why) if why.kind() != std::io::ErrorKind::NotFound => {
                 done.postponed.push(format!("{}: {why}", path.display()));
@@ -160,14 +162,20 @@ impl Collector {
     /// Only numbers below the committed one go: no attempt will ever write one of them again.
     fn delete_manifests(&mut self, newest: CheckpointId, kept: &BTreeSet<CheckpointId>, done: &mut Collected) {
         let expired: Vec<_> = self.numbers.range(..newest).filter(|number| !kept.contains(number)).copied().collect();
-        for number in expired {
-            let layout = self.storage.layout();
-            let deleted = self
-                .storage
-                .delete(&layout.manifest(number))
-                .and_then(|()| self.storage.sync_parent(&layout.manifest(number)))
-                .and_then(|()| self.storage.delete(&layout.marker(number)));
-            match deleted {
+        if expired.is_empty() {
+            return;
+        }
+        let layout = self.storage.layout();
+        let manifests: Vec<_> = expired.iter().map(|number| layout.manifest(*number)).collect();
+        let markers: Vec<_> = expired.iter().map(|number| layout.marker(*number)).collect();
+        let mut gone = self.storage.delete_all(&manifests);
+        // The manifests must be gone for good before the first of their files is.
+        if let Err(failure) = manifests.iter().take(1).try_for_each(|manifest| self.storage.sync_parent(manifest)) {
+            gone = expired.iter().map(|_| Err(failure.clone())).collect();
+        }
+        let unmarked = self.storage.delete_all(&markers);
+        for ((number, gone), unmarked) in expired.into_iter().zip(gone).zip(unmarked) {
+            match gone.and(unmarked) {
                 Ok(()) => {
                     done.manifests.push(number);
                     self.numbers.remove(&number);
@@ -180,16 +188,16 @@ impl Collector {
     }
 
     fn delete_files(&mut self, done: &mut Collected) {
-        // `known` holds the kept manifests, and those whose deletion was postponed.
         let needed: HashSet<&str> = self.known.values().flat_map(|known| &known.files).map(String::as_str).collect();
         let now = Instant::now();
         let due = self.candidates.iter().filter(|(name, from)| **from <= now && !needed.contains(name.as_str()));
         let due: Vec<_> = due.map(|(name, _)| name.clone()).collect();
-        for name in due {
-            match self.storage.delete(&self.storage.layout().file(&name)) {
+        let paths: Vec<_> = due.iter().map(|name| self.storage.layout().file(name)).collect();
+        for (name, gone) in due.iter().zip(self.storage.delete_all(&paths)) {
+            match gone {
                 Ok(()) => {
                     done.files += 1;
-                    self.candidates.remove(&name);
+                    self.candidates.remove(name);
                 }
                 Err(failure) => done.postponed.push(failure.message),
             }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::protocol::{CheckpointId, Failure, JobName, ManifestRef, Pointer};
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, path::Path as ObjectPath};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -22,6 +22,9 @@ use tokio::{runtime, sync::watch, time::Instant};
 
 /// How long one small request (a manifest, a marker, a list) may take, tries and pauses together.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A request for each file that goes: on a remote store, one after the other would take seconds.
+const DELETES_AT_A_TIME: usize = 8;
 
 /// Drives the asynchronous storage for callers that are threads.
 #[derive(Debug, Clone)]
@@ -396,12 +399,20 @@ impl Storage {
         }
     }
 
-    /// Deletes an object; one that is not there is fine.
-    pub(super) fn delete(&self, path: &ObjectPath) -> Result<(), Failure> {
+    /// Deletes objects, several at a time, and says for each whether it is gone; one that was not there is.
+    pub(super) fn delete_all(&self, paths: &[ObjectPath]) -> Vec<Result<(), Failure>> {
         let store = self.store();
-        match self.run(PATIENCE, || async { store.delete(path).await.map_err(Trouble::of) }) {
-            Err(trouble) if trouble.class != Class::Missing => Err(self.failed(trouble, Access::Write, path)),
-            _ => Ok(()),
+        let one = |path| async move {
+            let delete = || async { store.delete(path).await.map_err(Trouble::of) };
+            match retry(Instant::now() + PATIENCE, delete).await {
+                Err(trouble) if trouble.class != Class::Missing => Err(self.failed(trouble, Access::Write, path)),
+                _ => Ok(()),
+            }
+        };
+        let all = async { Ok(stream::iter(paths).map(one).buffered(DELETES_AT_A_TIME).collect().await) };
+        match self.block_on(all, || Failure::attempt("checkpoint storage: deleting was given up, the attempt has ended")) {
+            Ok(done) => done,
+            Err(failure) => paths.iter().map(|_| Err(failure.clone())).collect(),
         }
     }
 
