@@ -1,13 +1,22 @@
 //! Garbage collection: what the kept checkpoints do not need goes.
 //!
-//! Listed before a commit, deleted after it: see rule 4 of the [room](super). The store is listed once per attempt; from then
-//! on the manifests that this attempt commits say what goes. Manifests are deleted before their files, so that a crash in the
-//! middle leaves files without a manifest, never a manifest without its files; the next attempt's list finds them.
+//! What may go is decided by [`protocol::garbage`](crate::protocol::garbage), out of an inventory; here the inventory is kept and
+//! the decision is carried out. The store is listed once per attempt; from then on the manifests that this attempt commits say
+//! what came. Manifests are deleted before their files, so that a crash in the middle leaves files without a manifest, never
+//! a manifest without its files; the next attempt's list finds them.
 
-use super::{layout::Layout, manifest::Manifest, storage::Storage};
-use crate::protocol::{CheckpointId, Failure};
+use super::{
+    layout::Layout,
+    manifest::{Manifest, Reason},
+    storage::Storage,
+};
+use crate::protocol::{
+    CheckpointId, Failure, FailureKind,
+    garbage::{Inventory, Listed, collect},
+};
+use object_store::path::Path as ObjectPath;
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     num::NonZeroU32,
     path::PathBuf,
     time::{Duration, Instant, SystemTime},
@@ -16,10 +25,10 @@ use std::{
 /// How much is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// Committed checkpoints to keep, the newest included.
+    /// Committed checkpoints to keep, the newest included. Savepoints come on top.
     pub retained: NonZeroU32,
-    /// What dead attempts left behind is deleted only when it is older than this. Safety does not need it (rule 4 does); it
-    /// leaves people time to look.
+    /// What dead attempts left behind is deleted only when it is older than this. Safety does not need it; it leaves people time
+    /// to look.
     pub grace: Duration,
 }
 
@@ -41,71 +50,66 @@ pub struct Collector {
     storage: Storage,
     retention: Retention,
     surveyed: bool,
-    /// Manifests and markers that may be there.
-    numbers: BTreeSet<CheckpointId>,
-    /// What is known of manifests that may be kept.
-    known: BTreeMap<CheckpointId, Known>,
-    /// Files that go as soon as no kept manifest names them, with the earliest time.
-    candidates: BTreeMap<String, Instant>,
+    /// What is in storage and could be read, but for this attempt's files that no manifest names yet.
+    inventory: Inventory<String>,
+    /// Files that are still too young.
+    young: HashMap<String, Instant>,
     /// Unfinished uploads of dead attempts, which a store does not list.
     torn: Vec<PathBuf>,
-}
-
-/// What a manifest says that matters here.
-#[derive(Debug)]
-struct Known {
-    base: Option<CheckpointId>,
-    files: BTreeSet<String>,
-}
-
-impl Known {
-    fn of(manifest: &Manifest) -> Self {
-        Self {
-            base: manifest.base.map(|base| base.checkpoint),
-            files: manifest.files.iter().map(super::StateFile::object_name).collect(),
-        }
-    }
 }
 
 impl Collector {
     /// A collector that has not looked yet.
     #[must_use]
     pub fn new(storage: Storage, retention: Retention) -> Self {
-        Self {
-            storage,
-            retention,
-            surveyed: false,
-            numbers: BTreeSet::new(),
-            known: BTreeMap::new(),
-            candidates: BTreeMap::new(),
-            torn: Vec::new(),
-        }
+        let inventory = Inventory { manifests: BTreeMap::new(), markers: BTreeSet::new(), files: BTreeMap::new() };
+        Self { storage, retention, surveyed: false, inventory, young: HashMap::new(), torn: Vec::new() }
     }
 
-    /// Lists what is in storage, once. Call it after this attempt fenced all others and **before** it asks for a commit: what
-    /// it finds and what is not ours then belongs to attempts that can never commit again.
+    /// Lists what is in storage, and reads all manifests, once. Without it nothing is collected; when it was not called or has
+    /// failed, [`Collector::confirmed`] does it.
     ///
     /// # Errors
-    /// As any read of the storage; the next call tries again. Going on without is safe, garbage then stays.
+    /// As any read of the storage; the next call tries again.
     pub fn survey(&mut self) -> Result<(), Failure> {
         if self.surveyed {
             return Ok(());
         }
         let storage = &self.storage;
-        let mut numbers: BTreeSet<_> = storage.list_manifests()?.into_iter().collect();
-        let markers = storage.list(&storage.layout().markers())?;
-        numbers.extend(markers.iter().filter_map(|meta| Layout::marker_number(&meta.location)));
         let ours = format!("-{}", storage.attempt());
         let (now, today) = (Instant::now(), SystemTime::now());
-        let mut candidates = BTreeMap::new();
+        // Files first: then every manifest that names one of them is listed, too.
+        let mut files = BTreeMap::new();
+        let mut young = HashMap::new();
         for meta in storage.list(&storage.layout().files())? {
             let Some(name) = meta.location.filename().filter(|name| !name.ends_with(&ours)) else { continue };
+            // Not a name of ours: somebody else's business.
+            let Some(number) = Layout::file_number(name) else { continue };
             let age = today.duration_since(meta.last_modified.into()).unwrap_or_default();
-            candidates.insert(name.to_owned(), now + self.retention.grace.saturating_sub(age));
+            young.insert(name.to_owned(), now + self.retention.grace.saturating_sub(age));
+            files.insert(name.to_owned(), number);
         }
+        let mut manifests = BTreeMap::new();
+        for number in storage.list_manifests()? {
+            match storage.read_manifest(number) {
+                Ok((manifest, _)) => drop(manifests.insert(number, listed(&manifest))),
+                Err(failure) if failure.kind == FailureKind::Refused => {
+                    if storage.has_manifest(number)? {
+                        // Of another version, or damaged: it may be somebody's savepoint, so that nothing it may name goes.
+                        tracing::warn!(%failure, "a manifest that cannot be read is kept, with all files up to its number");
+                        files.retain(|_, uploaded_for| *uploaded_for > number);
+                    }
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        let markers = storage.list(&storage.layout().markers())?;
+        self.inventory.markers.extend(markers.iter().filter_map(|meta| Layout::marker_number(&meta.location)));
+        // What this attempt has committed meanwhile is known better.
+        manifests.append(&mut self.inventory.manifests);
+        files.append(&mut self.inventory.files);
+        (self.inventory.manifests, self.inventory.files, self.young) = (manifests, files, young);
         self.torn = storage.torn_uploads(self.retention.grace);
-        self.numbers.extend(numbers);
-        self.candidates.extend(candidates);
         self.surveyed = true;
         Ok(())
     }
@@ -114,20 +118,66 @@ impl Collector {
     /// the marker) has confirmed the commit of `committed`, for each checkpoint in turn.
     pub fn confirmed(&mut self, committed: &Manifest) -> Collected {
         let mut done = Collected::default();
-        let newest = committed.checkpoint;
-        self.numbers.insert(newest);
-        self.known.insert(newest, Known::of(committed));
-        let kept = match self.kept(newest) {
-            Ok(kept) => kept,
-            Err(failure) => {
-                done.postponed.push(failure.message);
-                return done;
-            }
-        };
-        self.delete_manifests(newest, &kept, &mut done);
-        if done.postponed.is_empty() {
-            self.delete_files(&mut done);
+        let newest = listed(committed);
+        let named = newest.files.iter().filter_map(|name| Some((name.clone(), Layout::file_number(name)?)));
+        self.inventory.files.extend(named);
+        self.inventory.manifests.insert(committed.checkpoint, newest);
+        self.inventory.markers.insert(committed.checkpoint);
+        if let Err(failure) = self.survey() {
+            done.postponed.push(failure.message);
+            return done;
         }
+        let garbage = collect(&self.inventory, committed.checkpoint, self.retention.retained);
+        let manifests: Vec<_> = garbage.manifests.into_iter().collect();
+        for (number, gone) in manifests.iter().zip(self.delete_manifests(&manifests)) {
+            match gone {
+                Ok(()) => {
+                    self.inventory.manifests.remove(number);
+                    done.manifests.push(*number);
+                }
+                Err(failure) => done.postponed.push(failure.message),
+            }
+        }
+        if !done.postponed.is_empty() {
+            return done;
+        }
+        let markers: Vec<_> = garbage.markers.into_iter().collect();
+        let paths: Vec<_> = markers.iter().map(|number| self.storage.layout().marker(*number)).collect();
+        for (number, gone) in markers.iter().zip(self.storage.delete_all(&paths)) {
+            match gone {
+                Ok(()) => drop(self.inventory.markers.remove(number)),
+                Err(failure) => done.postponed.push(failure.message),
+            }
+        }
+        let now = Instant::now();
+        let due = garbage.files.into_iter().filter(|name| self.young.get(name).is_none_or(|from| *from <= now));
+        let files: Vec<_> = due.collect();
+        let paths: Vec<_> = files.iter().map(|name| self.storage.layout().file(name)).collect();
+        for (name, gone) in files.iter().zip(self.storage.delete_all(&paths)) {
+            match gone {
+                Ok(()) => {
+                    done.files += 1;
+                    self.inventory.files.remove(name);
+                    self.young.remove(name);
+                }
+                Err(failure) => done.postponed.push(failure.message),
+            }
+        }
+        self.delete_torn(&mut done);
+        done
+    }
+
+    /// Deletes manifests, for good before the first of their files is.
+    fn delete_manifests(&self, numbers: &[CheckpointId]) -> Vec<Result<(), Failure>> {
+        let paths: Vec<ObjectPath> = numbers.iter().map(|number| self.storage.layout().manifest(*number)).collect();
+        let gone = self.storage.delete_all(&paths);
+        match paths.first().map_or(Ok(()), |path| self.storage.sync_parent(path)) {
+            Ok(()) => gone,
+            Err(failure) => numbers.iter().map(|_| Err(failure.clone())).collect(),
+        }
+    }
+
+    fn delete_torn(&mut self, done: &mut Collected) {
         self.torn.retain(|path| match std::fs::remove_file(path) {
             Err(why) if why.kind() != std::io::ErrorKind::NotFound => {
                 done.postponed.push(format!("{}: {why}", path.display()));
@@ -135,72 +185,14 @@ impl Collector {
             }
             _ => false,
         });
-        done
     }
+}
 
-    /// The committed checkpoints to keep: `newest`, what it builds on, and so on. A manifest that is not in this chain was
-    /// never committed, whatever its number.
-    fn kept(&mut self, newest: CheckpointId) -> Result<BTreeSet<CheckpointId>, Failure> {
-        let mut kept = BTreeSet::new();
-        let mut next = Some(newest);
-        while let Some(checkpoint) = next.filter(|_| kept.len() < self.retention.retained.get() as usize) {
-            if !self.known.contains_key(&checkpoint) {
-                if !self.storage.has_manifest(checkpoint)? {
-                    break;
-                }
-                let (manifest, _) = self.storage.read_manifest(checkpoint)?;
-                self.known.insert(checkpoint, Known::of(&manifest));
-            }
-            // A base has a lower number; anything else would be a circle.
-            let base = self.known.get(&checkpoint).and_then(|known| known.base);
-            next = base.filter(|base| *base < checkpoint);
-            kept.insert(checkpoint);
-        }
-        Ok(kept)
-    }
-
-    /// Only numbers below the committed one go: no attempt will ever write one of them again.
-    fn delete_manifests(&mut self, newest: CheckpointId, kept: &BTreeSet<CheckpointId>, done: &mut Collected) {
-        let expired: Vec<_> = self.numbers.range(..newest).filter(|number| !kept.contains(number)).copied().collect();
-        if expired.is_empty() {
-            return;
-        }
-        let layout = self.storage.layout();
-        let manifests: Vec<_> = expired.iter().map(|number| layout.manifest(*number)).collect();
-        let markers: Vec<_> = expired.iter().map(|number| layout.marker(*number)).collect();
-        let mut gone = self.storage.delete_all(&manifests);
-        // The manifests must be gone for good before the first of their files is.
-        if let Err(failure) = manifests.iter().take(1).try_for_each(|manifest| self.storage.sync_parent(manifest)) {
-            gone = expired.iter().map(|_| Err(failure.clone())).collect();
-        }
-        let unmarked = self.storage.delete_all(&markers);
-        for ((number, gone), unmarked) in expired.into_iter().zip(gone).zip(unmarked) {
-            match gone.and(unmarked) {
-                Ok(()) => {
-                    done.manifests.push(number);
-                    self.numbers.remove(&number);
-                    let files = self.known.remove(&number).map(|known| known.files).unwrap_or_default();
-                    self.candidates.extend(files.into_iter().map(|name| (name, Instant::now())));
-                }
-                Err(failure) => done.postponed.push(failure.message),
-            }
-        }
-    }
-
-    fn delete_files(&mut self, done: &mut Collected) {
-        let needed: HashSet<&str> = self.known.values().flat_map(|known| &known.files).map(String::as_str).collect();
-        let now = Instant::now();
-        let due = self.candidates.iter().filter(|(name, from)| **from <= now && !needed.contains(name.as_str()));
-        let due: Vec<_> = due.map(|(name, _)| name.clone()).collect();
-        let paths: Vec<_> = due.iter().map(|name| self.storage.layout().file(name)).collect();
-        for (name, gone) in due.iter().zip(self.storage.delete_all(&paths)) {
-            match gone {
-                Ok(()) => {
-                    done.files += 1;
-                    self.candidates.remove(name);
-                }
-                Err(failure) => done.postponed.push(failure.message),
-            }
-        }
+/// What the rules of garbage collection ask of a manifest.
+fn listed(manifest: &Manifest) -> Listed<String> {
+    Listed {
+        base: manifest.base.map(|base| base.checkpoint),
+        savepoint: manifest.reason == Reason::Savepoint,
+        files: manifest.files.iter().map(super::StateFile::object_name).collect(),
     }
 }

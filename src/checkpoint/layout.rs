@@ -64,6 +64,14 @@ impl Layout {
     pub(crate) fn marker_number(path: &ObjectPath) -> Option<CheckpointId> {
         number(path.filename()?)
     }
+
+    /// The checkpoint that a file of this name was uploaded for, if it is a name as [`super::StateFile::object_name`] gives it.
+    pub(crate) fn file_number(name: &str) -> Option<CheckpointId> {
+        let mut parts = name.split('-');
+        let (hash, number, attempt) = (parts.next()?, parts.next()?, parts.next()?);
+        let well_formed = hash.len() == 64 && !attempt.is_empty() && parts.next().is_none();
+        well_formed.then(|| number.parse().ok().map(CheckpointId))?
+    }
 }
 
 /// Twenty digits, nothing else: another spelling of the same number would be a second name for one thing.

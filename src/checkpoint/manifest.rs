@@ -1,5 +1,6 @@
 //! The manifest: what a checkpoint consists of, as readable JSON. It is written last; once it is durable, so is the checkpoint.
 
+use super::layout::Layout;
 use crate::protocol::{CheckpointId, Failure, JobName, ManifestHash, ManifestRef, Pointer, Positions, TopicPartition};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -277,7 +278,10 @@ impl Manifest {
             if file.name.is_empty() || file.name.starts_with('.') || file.name.contains(['/', '\\', '\0']) {
                 return Err(format!("file {:?} has a name that RocksDB never gives", file.name));
             }
-            if file.written_by.is_empty() || !file.written_by.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+            // This, too; and garbage collection needs the number.
+            let well_formed = file.written_by.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+            let uploaded_for = Layout::file_number(&file.object_name()).filter(|_| well_formed);
+            if uploaded_for.is_none_or(|number| number > self.checkpoint) {
                 return Err(format!("file {} is written by {:?}: not <checkpoint>-<attempt>", file.name, file.written_by));
             }
             if !names.insert(&file.name) {

@@ -21,9 +21,9 @@
 //! 3. *A name is used once.* The name of a file carries its content's hash, the checkpoint and the attempt that wrote it; the
 //!    number of a manifest is above every number that storage or Kafka have shown. So the late delete of an attempt that was
 //!    paused can never hit what a later attempt wrote.
-//! 4. *Deleted after a proof.* Files and manifests are listed before the attempt's first commit and deleted only after a
-//!    commit of this attempt succeeded. The success proves that no later attempt had fenced us when the list was made: what
-//!    was in it, is not ours and is not named by a kept manifest, belongs to attempts that can never commit again.
+//! 4. *Deleted after a commit.* Only after the commit of N is confirmed, and only manifests and files with numbers below N go:
+//!    see [`protocol::garbage`](crate::protocol::garbage), whose third rule needs the second one above: a file that N does not
+//!    name is in nothing that is built on N.
 //! 5. *Verified when read.* Manifest and files are hashed at every read; a wrong byte is an error with the name of the object.
 
 mod explain;

@@ -249,15 +249,22 @@ fn history(seed: u64, faults: Faults, attempts: u32) {
     let kept = world.kept();
     assert_eq!(kept.len(), world.retained.get() as usize);
     let layout = Layout::new(&ObjectPath::default(), &job());
-    let mut wanted: Vec<_> =
-        kept.iter().flat_map(|manifest| &manifest.files).map(|file| layout.file(&file.object_name())).collect();
-    wanted.extend(kept.iter().map(|manifest| layout.manifest(manifest.checkpoint)));
-    let (mut wanted, stored) = (wanted.iter().map(ToString::to_string).collect::<Vec<_>>(), world.bucket.contents());
-    wanted.sort();
-    wanted.dedup();
-    let mut there: Vec<_> = stored.keys().filter(|path| path.contains("/files/") || path.contains("/manifests/")).collect();
-    there.retain(|path| Layout::manifest_number(&ObjectPath::from(path.as_str())).is_none_or(|n| n <= newest(&kept)));
-    assert_eq!(there, wanted.iter().collect::<Vec<_>>(), "seed {seed}: garbage stays, or needed things are gone");
+    let files = kept.iter().flat_map(|manifest| &manifest.files).map(|file| layout.file(&file.object_name()));
+    let manifests = kept.iter().map(|manifest| layout.manifest(manifest.checkpoint));
+    let wanted: BTreeSet<_> = files.chain(manifests).collect();
+    let mut there: BTreeSet<_> = world.bucket.contents().keys().map(|path| ObjectPath::from(path.as_str())).collect();
+    let missing: Vec<_> = wanted.difference(&there).collect();
+    assert!(missing.is_empty(), "seed {seed}: needed, and gone: {missing:?}");
+    // What stays: markers and the like; manifests above the committed one; those that cannot be read, with what they may name.
+    let torn = |path: &ObjectPath| world.bucket.contents().get(path.as_ref()).is_some_and(|bytes| !bytes.ends_with(b"}\n"));
+    let unreadable = there.iter().filter(|path| torn(path)).filter_map(Layout::manifest_number).max();
+    there.retain(|path| match (Layout::manifest_number(path), path.filename().and_then(Layout::file_number)) {
+        (Some(number), _) => number <= newest(&kept) && !torn(path),
+        (None, Some(number)) => unreadable.is_none_or(|unreadable| number > unreadable),
+        (None, None) => false,
+    });
+    let garbage: Vec<_> = there.difference(&wanted).collect();
+    assert!(garbage.is_empty(), "seed {seed}: not needed, and there: {garbage:?}");
 }
 
 fn newest(kept: &[Manifest]) -> CheckpointId {
