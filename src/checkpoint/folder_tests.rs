@@ -189,3 +189,19 @@ fn a_manifest_is_readable_text() {
     assert!(text.starts_with("{\n  \"format\": 1,\n  \"job\": \"orders\",\n  \"checkpoint\": 42,\n"), "{text}");
     assert!(text.ends_with("}\n"), "{text}");
 }
+
+#[test]
+fn the_manifest_in_the_documentation_reads_and_every_field_of_it_is_explained() {
+    let page = include_str!("../../docs/checkpoints.md");
+    let text = page.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
+    let manifest: Manifest = serde_json::from_str(text).unwrap();
+    assert_eq!(manifest.format, Manifest::FORMAT);
+    let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).unwrap();
+    assert_eq!(serde_json::to_value(&manifest).unwrap(), serde_json::Value::Object(fields.clone()), "fields of today");
+    for field in fields.keys() {
+        assert!(
+            page.lines().any(|line| line.starts_with('|') && line.contains(&format!("`{field}`"))),
+            "{field} is not explained"
+        );
+    }
+}
