@@ -52,10 +52,10 @@ impl Create {
         let wanted: Vec<TopicSpec> = all(&settings)
             .into_iter()
             .map(|name| TopicSpec {
-                name,
                 partitions: self.partitions,
                 replication: self.replication_factor,
-                configs: BTreeMap::new(),
+                configs: limits(&settings, &name),
+                name,
             })
             .collect();
         for (name, creation) in connect(&settings)?.create_topics(&wanted)? {
@@ -66,6 +66,13 @@ impl Create {
         }
         Ok(Code::Done)
     }
+}
+
+/// An output topic takes what our producer may send, dead letters of the largest input records among it.
+fn limits(settings: &Settings, topic: &str) -> BTreeMap<String, String> {
+    let bytes = settings.kafka.connection.message_max_bytes();
+    let output = settings.topics.all().contains(&topic);
+    output.then(|| ("max.message.bytes".to_owned(), bytes.to_string())).into_iter().collect()
 }
 
 fn partitions(n: impl std::fmt::Display) -> String {

@@ -163,7 +163,7 @@ fn folders_topics_and_sizes_that_do_not_fit_together_are_refused() {
         (vec!["state.dir=/tmp/a", "checkpoint.storage=file:///tmp/a"], "side by side"),
         (vec!["topics.order_status=orders"], "the one of source.topic as well"),
         (vec!["topics.late_orders=dead-letters"], "the one of topics.late_orders as well"),
-        (vec!["source.max_record_bytes=1MiB"], "message.max.bytes\" = 1000000"),
+        (vec!["source.max_record_bytes=2MiB"], "message.max.bytes\" = 1200000"),
         (vec!["source.min_timestamp=2200-01-01T00:00:00Z"], "not later than"),
         (vec!["topics.prefix=a b"], "'.', '_' and '-'"),
         (vec!["checkpoint.storage=s3://bucket/x"], "does not know s3:"),

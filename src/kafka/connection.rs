@@ -17,8 +17,9 @@ use rdkafka::{
 };
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-/// librdkafka's own limit of a record (and its batch), unless the user sets `message.max.bytes`.
-pub const MESSAGE_MAX_BYTES: u64 = 1_000_000;
+/// Limit of an output record, unless the user sets `message.max.bytes`. Above librdkafka's 1,000,000, because the largest input
+/// record that a broker takes by default (1,048,588 bytes) must be able to leave as a dead letter, with its headers.
+pub const MESSAGE_MAX_BYTES: u64 = 1_200_000;
 
 /// A request that is not answered for so long fails (and is repeated where that is safe).
 const SOCKET_TIMEOUT: Duration = Duration::from_secs(10);
@@ -213,6 +214,7 @@ impl Connection {
 
     fn producer_config(&self) -> ClientConfig {
         let mut config = self.config(&[COMMON, PRODUCER]);
+        config.set("message.max.bytes", self.message_max_bytes().to_string());
         if !self.properties.contains_key("queue.buffering.max.kbytes") {
             // Bounds memory; but a record that fits the limit must fit the queue.
             let kilobytes = (self.message_max_bytes() / 1024 * 2 + 1).clamp(32 * 1024, 2_147_483_647);

@@ -94,9 +94,9 @@ fn a_record_over_the_producers_limit_is_named_with_the_setting() {
     let (input, outputs, group) = (kafka.topic("in", 1, &[]), kafka.topic("out", 1, &[]), kafka.name("group"));
     let pool = kafka.pool(&group, &input, 1);
     let mut open = pool.take(SOON).unwrap().begin().unwrap();
-    let failure = open.send(&output(&outputs, b"O-42", &vec![b'x'; 1_000_001])).unwrap_err();
+    let failure = open.send(&output(&outputs, b"O-42", &vec![b'x'; 1_200_001])).unwrap_err();
     assert_eq!(failure.kind, FailureKind::Fatal, "{failure}");
-    for part in [outputs.as_str(), "O-42", "1000005 bytes", "message.max.bytes", "1000000"] {
+    for part in [outputs.as_str(), "O-42", "1200005 bytes", "message.max.bytes", "1200000"] {
         assert!(failure.message.contains(part), "{part:?} is not in: {failure}");
     }
     // The transaction is as it was.
