@@ -10,11 +10,17 @@ use axum::{
     routing::get,
 };
 use std::{
+    io::ErrorKind,
     net::{SocketAddr, TcpListener},
     sync::Arc,
     thread::JoinHandle,
+    time::{Duration, Instant},
 };
 use tokio::sync::oneshot;
+
+/// How long a port may be busy before that is an error, and the pause between two tries.
+const BUSY: Duration = Duration::from_secs(3);
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// A running server; it stops when it is dropped.
 #[derive(Debug)]
@@ -40,7 +46,7 @@ impl Server {
             let advice = "set http.listen to another address, to port 0 for a free port, or to \"off\"";
             Failure::fatal(format!("cannot listen on {listen} for /metrics and health: {error}; {advice}"))
         };
-        let listener = TcpListener::bind(listen).map_err(failed)?;
+        let listener = bind(listen).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
@@ -87,6 +93,17 @@ impl Drop for Server {
     }
 }
 
+/// A predecessor that was killed a moment ago holds its port until the system has taken its memory apart.
+fn bind(listen: &str) -> std::io::Result<TcpListener> {
+    let since = Instant::now();
+    loop {
+        match TcpListener::bind(listen) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && since.elapsed() < BUSY => std::thread::sleep(AGAIN),
+            bound => return bound,
+        }
+    }
+}
+
 fn routes(shown: Shown) -> Router {
     Router::new()
         .route("/livez", get(|State(shown): State<Shown>| async move { answer(&shown.health, shown.health.live()) }))
@@ -112,7 +129,6 @@ mod tests {
     use std::{
         io::{Read, Write},
         net::TcpStream,
-        time::Duration,
     };
 
     fn get(server: &Server, path: &str) -> String {
@@ -170,5 +186,18 @@ mod tests {
         drop(first);
         drop(kept_alive);
         Server::start(&address, Metrics::new(), Arc::default()).unwrap();
+    }
+
+    #[test]
+    fn a_port_that_a_killed_predecessor_still_holds_is_waited_for() {
+        let predecessor = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = predecessor.local_addr().unwrap().to_string();
+        let dying = std::thread::spawn(move || {
+            // Held for some of the successor's tries; an event to wait for is what the successor has not got either.
+            std::thread::sleep(AGAIN * 5);
+            drop(predecessor);
+        });
+        Server::start(&address, Metrics::new(), Arc::default()).unwrap();
+        dying.join().unwrap();
     }
 }

@@ -162,8 +162,6 @@ fn some_watermark(watermark: &AtomicI64) -> Option<i64> {
 pub struct SinkMetrics {
     records: Labelled<Counter>,
     bytes: Labelled<Counter>,
-    /// Records that wait in the client for the broker.
-    pub queued: Gauge,
 }
 
 impl SinkMetrics {
@@ -177,7 +175,6 @@ impl SinkMetrics {
                 Counter::default,
             ),
             bytes: b.labelled("out_bytes", topic, "Bytes of keys and values sent.", Counter::default),
-            queued: b.plain("queued_records", "Records that wait in the Kafka client for the broker.", Gauge::default()),
         }
     }
 
@@ -353,9 +350,6 @@ impl TaskMetrics {
 #[derive(Debug)]
 pub struct StateMetrics {
     memory: Labelled<Gauge>,
-    entries: Labelled<Gauge>,
-    /// Bytes of the working copy on disk.
-    pub disk: Gauge,
 }
 
 impl StateMetrics {
@@ -364,27 +358,15 @@ impl StateMetrics {
             memory: b.labelled(
                 "state_memory_bytes",
                 &["part"],
-                "Memory used for state, by part: tables (dirty of them), memtables, block_cache, table_readers.",
+                "Memory used for state: tables, of which dirty (not in the store yet); block_cache, memtables and table_readers of RocksDB.",
                 Gauge::default,
             ),
-            entries: b.labelled(
-                "state_table_entries",
-                &["table"],
-                "Entries of a state table that are in memory.",
-                Gauge::default,
-            ),
-            disk: b.plain("state_disk_bytes", "Size of the working copy of the state on disk.", Gauge::default()),
         }
     }
 
     /// Memory of one part of the state, in bytes.
     pub fn memory(&self, part: &str) -> Gauge {
         self.memory.with(&[part])
-    }
-
-    /// Entries of a table that are in memory.
-    pub fn entries(&self, table: &str) -> Gauge {
-        self.entries.with(&[table])
     }
 
     pub(super) fn memory_parts(&self) -> Vec<(Vec<String>, Gauge)> {
@@ -398,7 +380,7 @@ pub struct AttemptMetrics {
     /// Attempts after the first.
     pub restarts: Counter,
     failures: Labelled<Counter>,
-    /// From the start of an attempt to the first record that it processes.
+    /// From the start, or from the failure of the attempt before, to the first commit.
     pub recovery: Histogram,
     /// Set from the health at each scrape, so that the two cannot disagree.
     pub(super) running: Gauge,
@@ -411,7 +393,7 @@ impl AttemptMetrics {
             failures: b.labelled("failures", &["kind"], "Failed attempts, by kind of failure.", Counter::default),
             recovery: b.plain(
                 "recovery_duration_seconds",
-                "From the start of an attempt until it processes records.",
+                "From the start, or from the failure of the attempt before, to the first commit.",
                 durations(),
             ),
             running: b.plain("running", "1 while the job runs, 0 while it starts, recovers, waits or stops.", Gauge::default()),

@@ -21,7 +21,6 @@ fn all_touched() -> std::sync::Arc<Metrics> {
     time.backpressured(Duration::from_millis(250));
     time.idle(Duration::from_millis(125));
     metrics.state.memory("tables").set(1 << 20);
-    metrics.state.entries("dedup").set(8);
     metrics.attempts.failures("transient").inc();
     metrics.attempts.restarts.inc();
     CheckpointReport {
