@@ -40,16 +40,23 @@ use rdkafka::{
     producer::{BaseProducer, Producer as _},
 };
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    thread,
     time::Duration,
 };
 
-/// A proof that a kill interrupts blocks readers of the group's offsets until the broker gives it up; the transactions of this id
-/// are empty, so it need not wait for long.
-const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// A proof that a kill interrupts blocks readers of the group's offsets until the broker gives it up, or the job runs again. It is
+/// long enough for a broker to restart meanwhile: a transaction that the broker gives up looks like one that was fenced.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Longest wait for one proof.
-const PROOF: Duration = Duration::from_secs(10);
+/// Longest wait for one answer; then the flag is looked at, and it is asked again.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// Between two proofs that did not come about.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// For the question what a fencing means.
+const JUDGEMENT: Duration = Duration::from_secs(10);
 
 /// The transactional id that decides who owns the jobs that commit to `group`.
 #[must_use]
@@ -84,48 +91,52 @@ impl Ownership {
     /// # Errors
     ///
     /// Fenced if somebody has; transient or attempt if it could not be found out.
-    pub(super) fn prove(&self) -> Result<(), Failure> {
+    pub(super) fn prove(&self, wait: &Wait<'_>) -> Result<(), Failure> {
         let producer = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
-        let proven = self.ask(&producer);
-        producer.poll(Duration::ZERO);
-        proven.map_err(|error| {
-            let fenced = producer.client().fatal_error().is_some_and(|(code, _)| failure::is_fencing(code));
-            let failure = failure::failure(format_args!("proof of ownership ({})", self.id), &error);
-            if fenced || failure.kind == FailureKind::Fenced {
-                let group = self.group.name();
-                Failure::fenced(format!(
-                    "another instance has taken over the job of group {group}: it initialised transactional id {} after this one; this \
-                     instance must end. If the other one was not meant, stop it, or give each job its own name and group (kafka.group)",
-                    self.id
-                ))
-            } else {
-                failure
-            }
-        })
-    }
-
-    fn ask(&self, producer: &BaseProducer<Deliveries>) -> Result<(), KafkaError> {
-        let mut retried = false;
         loop {
-            let asked = self.ask_once(producer);
-            match asked {
-                Err(KafkaError::Transaction(error)) if error.is_retriable() && !retried => retried = true,
-                asked => return asked,
+            let proven = self.ask(&producer);
+            producer.poll(Duration::ZERO);
+            let Err(error) = proven else { return Ok(()) };
+            let failure = failure::failure(format_args!("proof of ownership ({})", self.id), &error);
+            let fatal = producer.client().fatal_error();
+            let fencing = fatal.as_ref().is_some_and(|(code, _)| failure::is_fencing(*code));
+            if fencing || failure.kind == FailureKind::Fenced {
+                return Err(self.lost());
             }
+            if let Some((_, reason)) = fatal {
+                return Err(failure.context(reason));
+            }
+            let again = matches!(failure.kind, FailureKind::Transient | FailureKind::Attempt);
+            if !again || wait.is_over() || wait.cancelled() {
+                return Err(failure);
+            }
+            // A broker restarts, or the coordinator moves: give this transaction up, in whatever state it is, and ask anew.
+            let _ = producer.abort_transaction(ANSWER);
+            thread::sleep(PAUSE);
         }
     }
 
-    fn ask_once(&self, producer: &BaseProducer<Deliveries>) -> Result<(), KafkaError> {
+    fn lost(&self) -> Failure {
+        let group = self.group.name();
+        Failure::fenced(format!(
+            "another instance has taken over the job of group {group}: it initialised transactional id {} after this one, so this \
+             instance must end. If the other one was not meant, stop it, or give each job its own name and group (kafka.group)",
+            self.id
+        ))
+    }
+
+    fn ask(&self, producer: &BaseProducer<Deliveries>) -> Result<(), KafkaError> {
         let witness = [(self.witness.clone(), 0)].into();
         let offsets = offsets(&witness, "proof of ownership, always aborted").map_err(|_| KafkaError::Canceled)?;
         producer.begin_transaction()?;
-        producer.send_offsets_to_transaction(&offsets, self.group.metadata(), PROOF)?;
-        producer.abort_transaction(PROOF)
+        producer.send_offsets_to_transaction(&offsets, self.group.metadata(), ANSWER)?;
+        producer.abort_transaction(ANSWER)
     }
 
     /// What fencing of some other id means: the job is lost, or (if this id is still ours) the attempt is.
     pub(super) fn judge(&self, fenced: Failure) -> Failure {
-        match self.prove() {
+        let cancel = AtomicBool::new(false);
+        match self.prove(&Wait::new(JUDGEMENT, &cancel)) {
             Err(lost) if lost.kind == FailureKind::Fenced => Failure::fenced(format!("{} ({fenced})", lost.message)),
             Err(unknown) => Failure::attempt(format!("{fenced}; and who owns the job could not be found out: {unknown}")),
             Ok(()) => Failure::attempt(format!(

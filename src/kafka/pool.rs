@@ -79,7 +79,8 @@ struct Shared {
 
 impl ProducerPool {
     /// Takes the job over: initialises the owner id, then all other ids at once, then proves that the owner id is ours still. When this
-    /// returns, nobody else can commit for the group, and what was open is aborted: now the committed offsets may be read.
+    /// returns, nobody else can commit for the group, and what was open is aborted: now the committed offsets may be read. The first
+    /// producers are given out in the order of `ids`.
     ///
     /// # Errors
     ///
@@ -91,7 +92,7 @@ impl ProducerPool {
         let timeout = settings.transaction_timeout;
         let ownership = Ownership::take(connection, Arc::clone(&group), settings.witness.clone(), timeout, &wait)?;
         let producers = Self::fence_all(connection, &settings, &wait)?;
-        ownership.prove()?;
+        ownership.prove(&wait)?;
 
         let ownership = Arc::new(ownership);
         let closing = AtomicBool::new(false);
@@ -231,10 +232,10 @@ impl Worker {
         let settings = &self.shared.settings;
         let wait = Wait::new(settings.init_timeout, &self.shared.closing);
         // A courtesy: an instance that was replaced should not take ids from the one that replaced it.
-        self.shared.ownership.prove()?;
+        self.shared.ownership.prove(&wait)?;
         let producer = fence(&self.shared.connection, &self.id, settings.transaction_timeout, &wait)?;
         // The guarantee: a proof after the initialisation, see `ownership`.
-        self.shared.ownership.prove()?;
+        self.shared.ownership.prove(&wait)?;
         Ok(producer)
     }
 

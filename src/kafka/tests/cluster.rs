@@ -29,7 +29,7 @@ fn topics_are_created_once_and_absent_ones_are_named_with_the_command() {
     assert_eq!(report, [(one.clone(), Creation::Existed { partitions: 3 }), (two.clone(), Creation::Created)]);
     assert_eq!(kafka.cluster.partitions(&two).unwrap().len(), 2);
 
-    assert_eq!(kafka.cluster.missing(&[one.clone(), absent.clone()]).unwrap(), [absent.clone()]);
+    assert_eq!(kafka.cluster.missing(&[one.clone(), absent.clone()]).unwrap(), std::slice::from_ref(&absent));
     kafka.cluster.require(&[one.clone(), two]).unwrap();
     for failure in [kafka.cluster.require(&[one, absent.clone()]).unwrap_err(), kafka.cluster.partitions(&absent).unwrap_err()] {
         assert_eq!(failure.kind, FailureKind::Fatal, "{failure}");

@@ -6,11 +6,11 @@ use std::time::Instant;
 
 const POINTER: &str = "v1:orders:1:0123456789abcdef";
 
+/// Values by partition and offset.
+type Records = Vec<(i32, i64, String)>;
+
 /// Polls until `enough`, and gives what was read: values by partition and offset, and the last end of each partition.
-fn read(
-    reader: &mut Reader,
-    mut enough: impl FnMut(usize, &BTreeMap<i32, i64>) -> bool,
-) -> (Vec<(i32, i64, String)>, BTreeMap<i32, i64>) {
+fn read(reader: &mut Reader, mut enough: impl FnMut(usize, &BTreeMap<i32, i64>) -> bool) -> (Records, BTreeMap<i32, i64>) {
     let (mut records, mut ends) = (Vec::new(), BTreeMap::new());
     let deadline = Instant::now() + SOON;
     while !enough(records.len(), &ends) {

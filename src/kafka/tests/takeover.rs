@@ -70,9 +70,9 @@ fn whoever_took_the_owner_id_last_owns_the_job_whatever_happens_to_other_ids() {
         ownership::Ownership::take(&kafka.connection, group, TopicPartition::new(input.as_str(), 0), SOON, &wait).unwrap()
     };
     let old = owner();
-    (0..3).for_each(|_| old.prove().unwrap());
+    (0..3).for_each(|_| old.prove(&wait).unwrap());
     let new = kafka.pool(&group, &input, 1);
-    let failure = old.prove().unwrap_err();
+    let failure = old.prove(&wait).unwrap_err();
     assert!(failure.kind == FailureKind::Fenced && failure.message.contains(&group), "{failure}");
 
     // Given: somebody else initialises an id of the new owner's (an instance that was replaced, at the worst moment).
