@@ -31,7 +31,8 @@ demo: build ## Orders on a real Kafka with kill -9 on the way, then the audit (E
 	@SLUICEGATE_BIN=$(CURDIR)/bin/sluicegate $(RELEASE)/demo
 
 test: setup lint ## All tests: unit, property, and on a real Kafka
-	$(CARGO) test --release --locked --workspace --features sluicegate/fault-injection
+	@$(BUILD) --quiet --package integration-tests --bin broker
+	$(RELEASE)/broker --heap 512m -- $(CARGO) test --release --locked --workspace --features sluicegate/fault-injection
 
 bench: build ## Measure throughput, memory, checkpoints and recovery into docs/performance.md (EVENTS=2000000)
 	@$(BUILD) --quiet --package integration-tests --bin bench

@@ -27,7 +27,17 @@ pub(super) fn fence(
     transaction_timeout: Duration,
     wait: &Wait<'_>,
 ) -> Result<BaseProducer<Deliveries>, Failure> {
-    let first = connection.transactional_client(id, transaction_timeout)?;
+    fence_with(connection.transactional_client(id, transaction_timeout)?, connection, id, transaction_timeout, wait)
+}
+
+/// The same, with a handle that was created before, so that it may be connected already. A handle alone fences nobody.
+pub(super) fn fence_with(
+    first: BaseProducer<Deliveries>,
+    connection: &Connection,
+    id: &str,
+    transaction_timeout: Duration,
+    wait: &Wait<'_>,
+) -> Result<BaseProducer<Deliveries>, Failure> {
     match first.init_transactions(wait.slice(FIRST_HANDLE)) {
         Ok(()) => return Ok(first),
         Err(error) => retriable_or_fail(&first, id, &error, wait)?,

@@ -15,8 +15,15 @@
 //! Why that does not let a replaced instance come back: see [`super::ownership`].
 
 use super::{
-    Connection, context::Deliveries, failure, fencing::fence, group::ConsumerGroup, ownership::Ownership, plain_producer::Feed,
-    transaction::Prepared, waiting::Wait,
+    Connection,
+    context::Deliveries,
+    failure,
+    fencing::{fence, fence_with},
+    group::ConsumerGroup,
+    ownership::Ownership,
+    plain_producer::Feed,
+    transaction::Prepared,
+    waiting::Wait,
 };
 use crate::protocol::{Failure, TopicPartition};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
@@ -28,7 +35,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// How often a wait looks at its cancel flag.
@@ -90,9 +97,14 @@ impl ProducerPool {
         let group = Arc::new(ConsumerGroup::of(connection, &settings.group)?);
         let wait = Wait::new(settings.init_timeout, &cancel);
         let timeout = settings.transaction_timeout;
+        let handles = Self::handles(connection, &settings)?;
+        let started = Instant::now();
         let ownership = Ownership::take(connection, Arc::clone(&group), settings.witness.clone(), timeout, &wait)?;
-        let producers = Self::fence_all(connection, &settings, &wait)?;
+        let owned = started.elapsed();
+        let producers = Self::fence_all(connection, &settings, handles, &wait)?;
+        let fenced = started.elapsed() - owned;
         ownership.prove(&wait)?;
+        tracing::debug!(?owned, ?fenced, proven = ?(started.elapsed() - owned - fenced), "took the job over");
 
         let ownership = Arc::new(ownership);
         let closing = AtomicBool::new(false);
@@ -111,22 +123,33 @@ impl ProducerPool {
         Ok(pool)
     }
 
+    /// Handles that are not initialised: they connect while the owner id is taken, and fence nobody.
+    fn handles(connection: &Connection, settings: &PoolSettings) -> Result<Vec<(String, BaseProducer<Deliveries>)>, Failure> {
+        let former = settings.former_ids.iter().filter(|id| !settings.ids.contains(id));
+        let all = settings.ids.iter().chain(former);
+        all.map(|id| Ok((id.clone(), connection.transactional_client(id, settings.transaction_timeout)?))).collect()
+    }
+
     fn fence_all(
         connection: &Connection,
         settings: &PoolSettings,
+        handles: Vec<(String, BaseProducer<Deliveries>)>,
         wait: &Wait<'_>,
     ) -> Result<Vec<(String, BaseProducer<Deliveries>)>, Failure> {
-        let former = settings.former_ids.iter().filter(|id| !settings.ids.contains(id));
-        let all: Vec<&String> = settings.ids.iter().chain(former).collect();
-        let fenced: Vec<Result<BaseProducer<Deliveries>, Failure>> = thread::scope(|scope| {
-            let threads: Vec<_> =
-                all.iter().map(|id| scope.spawn(move || fence(connection, id, settings.transaction_timeout, wait))).collect();
+        let timeout = settings.transaction_timeout;
+        let fenced: Vec<Result<(String, BaseProducer<Deliveries>), Failure>> = thread::scope(|scope| {
+            let threads: Vec<_> = handles
+                .into_iter()
+                .map(|(id, handle)| {
+                    scope.spawn(move || fence_with(handle, connection, &id, timeout, wait).map(|producer| (id, producer)))
+                })
+                .collect();
             let lost = || Err(Failure::attempt("a thread that initialises a producer has panicked"));
             threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| lost())).collect()
         });
         let fenced: Result<Vec<_>, Failure> = fenced.into_iter().collect();
-        // Former ids need no producer: dropping it keeps them fenced.
-        Ok(settings.ids.iter().cloned().zip(fenced?).collect())
+        // Former ids need no producer: without one they stay fenced.
+        Ok(fenced?.into_iter().filter(|(id, _)| settings.ids.contains(id)).collect())
     }
 
     /// The next producer; waits for at most `patience`.
@@ -170,7 +193,7 @@ impl ProducerPool {
         let Shared { connection, settings, ownership, cancel, .. } = &*self.shared;
         let wait = Wait::new(settings.init_timeout, cancel);
         ids.iter().try_for_each(|id| fence(connection, id, settings.transaction_timeout, &wait).map(drop))?;
-        ownership.prove()
+        ownership.prove(&wait)
     }
 
     /// Number of producers that are ready.

@@ -1,13 +1,14 @@
-//! A Kafka of one's own until Ctrl-C: `cargo run --release -p integration-tests --bin broker -- --port 9092`.
+//! A Kafka of one's own until Ctrl-C: `cargo run --release -p integration-tests --bin broker -- --port 9092`; or for as long as a command
+//! runs, which finds the address in `SLUICEGATE_TEST_BOOTSTRAP`: `broker -- cargo test`.
 
 use clap::Parser;
 use integration_tests::{
     Result,
     broker::{Broker, Options},
 };
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
-/// Starts a real Kafka, prints its address, and removes it with all its data at Ctrl-C.
+/// Starts a real Kafka, prints its address, and removes it with all its data at Ctrl-C, or when the command has ended.
 #[derive(Parser)]
 struct Arguments {
     /// Port for clients; without it a free one is taken.
@@ -22,6 +23,9 @@ struct Arguments {
     /// A server property, over the defaults; may be given many times.
     #[arg(long, value_name = "NAME=VALUE", value_parser = property)]
     property: Vec<(String, String)>,
+    /// Runs this with the address in SLUICEGATE_TEST_BOOTSTRAP, and ends as it does.
+    #[arg(last = true)]
+    command: Vec<String>,
 }
 
 fn property(text: &str) -> Result<(String, String), String> {
@@ -31,7 +35,7 @@ fn property(text: &str) -> Result<(String, String), String> {
 
 fn main() -> ExitCode {
     match run(Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("broker: {error:#}");
             ExitCode::FAILURE
@@ -39,7 +43,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> Result<()> {
+fn run(arguments: Arguments) -> Result<ExitCode> {
     let options = Options {
         brokers: arguments.brokers,
         heap: arguments.heap,
@@ -47,7 +51,11 @@ fn run(arguments: Arguments) -> Result<()> {
         properties: arguments.property.into_iter().collect(),
         ..Options::own()
     };
-    let broker = Broker::start(&Options { optimised: true, ..options })?;
+    let broker = Broker::start(&Options { optimised: arguments.command.is_empty(), ..options })?;
+    if let [program, rest @ ..] = &arguments.command[..] {
+        let status = Command::new(program).args(rest).env("SLUICEGATE_TEST_BOOTSTRAP", broker.bootstrap()).status()?;
+        return Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from));
+    }
     eprintln!("{}; Ctrl-C ends it", broker.describe());
     println!("{}", broker.bootstrap());
     // Ctrl-C ends this process at once; the guard against leftovers does the rest.

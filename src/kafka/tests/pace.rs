@@ -64,6 +64,10 @@ fn a_small_transaction_takes_milliseconds_and_finds_a_producer_ready() {
 #[ignore = "a measurement of two minutes, to be run alone with --nocapture"]
 fn measure() {
     let Some(mut kafka) = Kafka::here() else { return };
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter("sluicegate::kafka=debug,sluicegate::kafka::client=warn")
+        .with_test_writer()
+        .try_init();
     let (input, outputs) = (kafka.topic("in", 1, &[]), kafka.topic("out", 1, &[]));
     for (interval, ids, rounds) in [(1000, 3, 40), (500, 3, 40), (100, 7, 200), (50, 12, 300)] {
         let group = kafka.name(&format!("group-{interval}"));
