@@ -55,8 +55,8 @@ pub struct Attempt {
     pub restored: BTreeMap<usize, RestoredVertex>,
     /// RocksDB, empty or restored.
     pub store: Arc<Store>,
-    /// Bytes that all state tables together may use.
-    pub state_memory: usize,
+    /// Memory of all state tables.
+    pub budget: Arc<Budget>,
     /// Column families that were restored.
     pub restored_states: BTreeSet<String>,
     /// Transactions for the sink.
@@ -195,7 +195,7 @@ impl Attempt {
         let mut wiring = self.wire();
         let horizon = self.store.horizon().clone();
         let mut writer = WriterPlan::new(Arc::clone(&self.store));
-        let budget = Budget::new(self.state_memory);
+        let budget = Arc::clone(&self.budget);
         let gauges = memory_gauges(&self.store, &budget, &self.metrics);
         let restored_states = Arc::new(std::mem::take(&mut self.restored_states));
         let (mut outputs, mut source_commands, mut vertex_of_task) = (Vec::new(), Vec::new(), Vec::new());
@@ -309,10 +309,11 @@ impl Attempt {
 fn memory_gauges(store: &Arc<Store>, budget: &Arc<Budget>, metrics: &Arc<Metrics>) -> Box<dyn Fn()> {
     let (store, budget, metrics) = (Arc::clone(store), Arc::clone(budget), Arc::clone(metrics));
     Box::new(move || {
-        let report = store.memory();
+        let report = budget.report(store.memory());
         let parts = [
-            ("tables", budget.used()),
-            ("dirty", budget.dirty()),
+            ("tables", report.tables),
+            ("dirty", report.dirty),
+            ("filters", report.filters),
             ("block_cache", report.block_cache),
             ("memtables", report.memtables),
             ("table_readers", report.table_readers),

@@ -19,7 +19,7 @@ use crate::protocol::{
     CheckpointId, Coordinator, Failure, FailureKind, JobName, ManifestRef, Plan as CorePlan, Positions, TopicPartition,
     transactional_ids,
 };
-use crate::state::{KeyGroups, Settings as StateSettings, Store, Unclaimed, Workspace};
+use crate::state::{Budget, KeyGroups, Settings as StateSettings, Store, Unclaimed, Workspace};
 use crossbeam_channel::Receiver;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -176,7 +176,7 @@ impl Supervisor {
             sources,
             restored,
             store,
-            state_memory: settings.state.split().tables,
+            budget: Budget::of(&settings.state),
             restored_states,
             transactions,
             storage: storage.clone(),
