@@ -358,7 +358,7 @@ impl StateMetrics {
             memory: b.labelled(
                 "state_memory_bytes",
                 &["part"],
-                "Memory used for state: tables, of which dirty (not in the store yet); block_cache, memtables and table_readers of RocksDB.",
+                "Memory used for state: tables, of which dirty (not in the store yet); filters of evicted keys; block_cache, memtables and table_readers of RocksDB.",
                 Gauge::default,
             ),
         }
