@@ -328,6 +328,31 @@ fn collection_keeps_what_was_asked_for_and_deletes_all_else() {
 }
 
 #[test]
+fn a_commit_that_was_not_reported_is_kept_all_the_same() {
+    for place in Place::all() {
+        // given three committed checkpoints, of which the collector never heard of the second
+        let (storage, mut uploaded) = (place.attempt("one"), Uploaded::nothing());
+        let mut collector = Collector::new(storage.clone(), retention(3));
+        let mut base = None;
+        for number in 1..4 {
+            collector.survey().unwrap();
+            let table = format!("{number:06}.sst");
+            let taken = place.snapshot(&number.to_string(), &[(&table, table.as_bytes())]);
+            let (manifest, reference) = checkpoint(&storage, &mut uploaded, number, base, &taken).unwrap();
+            if number != 2 {
+                assert_eq!(collector.confirmed(&manifest).postponed, Vec::<String>::new(), "{}", place.name);
+            }
+            base = Some(reference);
+        }
+        // then all three are there, whole
+        for number in 1..4 {
+            let (manifest, _) = storage.read_manifest(CheckpointId(number)).unwrap();
+            storage.verify(&manifest, MINUTE, &|_| ()).unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_number_above_the_committed_one_is_left_alone() {
     for place in Place::all() {
         // given an orphan whose number was not seen when the attempt chose its own

@@ -118,12 +118,9 @@ impl Collector {
     /// the marker) has confirmed the commit of `committed`, for each checkpoint in turn.
     pub fn confirmed(&mut self, committed: &Manifest) -> Collected {
         let mut done = Collected::default();
-        let newest = listed(committed);
-        let named = newest.files.iter().filter_map(|name| Some((name.clone(), Layout::file_number(name)?)));
-        self.inventory.files.extend(named);
-        self.inventory.manifests.insert(committed.checkpoint, newest);
+        self.learn(committed);
         self.inventory.markers.insert(committed.checkpoint);
-        if let Err(failure) = self.survey() {
+        if let Err(failure) = self.survey().and_then(|()| self.learn_base(committed)) {
             done.postponed.push(failure.message);
             return done;
         }
@@ -165,6 +162,28 @@ impl Collector {
         }
         self.delete_torn(&mut done);
         done
+    }
+
+    fn learn(&mut self, manifest: &Manifest) {
+        let known = listed(manifest);
+        let named = known.files.iter().filter_map(|name| Some((name.clone(), Layout::file_number(name)?)));
+        self.inventory.files.extend(named);
+        self.inventory.manifests.insert(manifest.checkpoint, known);
+    }
+
+    /// A checkpoint of this attempt that nobody told us of, since its marker could not be written: without it the chain of
+    /// committed checkpoints would end here.
+    fn learn_base(&mut self, committed: &Manifest) -> Result<(), Failure> {
+        let mut next = committed.base.map(|base| base.checkpoint);
+        while let Some(number) = next.filter(|number| !self.inventory.manifests.contains_key(number)) {
+            if !self.storage.has_manifest(number)? {
+                break;
+            }
+            let (manifest, _) = self.storage.read_manifest(number)?;
+            next = manifest.base.map(|base| base.checkpoint).filter(|base| *base < number);
+            self.learn(&manifest);
+        }
+        Ok(())
     }
 
     /// Deletes manifests, for good before the first of their files is.
