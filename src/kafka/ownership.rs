@@ -73,17 +73,19 @@ pub(super) struct Ownership {
 }
 
 impl Ownership {
-    /// Takes the job from whoever had it. `witness` is any partition that exists.
+    /// Takes the job from whoever had it: a producer of the owner id, for [`Ownership::new`].
     pub(super) fn take(
         connection: &Connection,
-        group: Arc<ConsumerGroup>,
-        witness: TopicPartition,
+        group: &str,
         transaction_timeout: Duration,
         wait: &Wait<'_>,
-    ) -> Result<Self, Failure> {
-        let id = owner_id(group.name());
-        let producer = fence(connection, &id, transaction_timeout.min(TRANSACTION_TIMEOUT), wait)?;
-        Ok(Self { id, group, witness, producer: Mutex::new(producer) })
+    ) -> Result<BaseProducer<Deliveries>, Failure> {
+        fence(connection, &owner_id(group), transaction_timeout.min(TRANSACTION_TIMEOUT), wait)
+    }
+
+    /// `witness` is any partition that exists.
+    pub(super) fn new(producer: BaseProducer<Deliveries>, group: Arc<ConsumerGroup>, witness: TopicPartition) -> Self {
+        Self { id: owner_id(group.name()), group, witness, producer: Mutex::new(producer) }
     }
 
     /// Proves that nobody has taken the job since.

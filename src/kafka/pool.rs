@@ -94,17 +94,21 @@ impl ProducerPool {
     /// Fenced if another instance took over at the same time; transient if a coordinator is away for `init_timeout`; fatal without
     /// the rights, or for a transaction timeout that the brokers do not allow; attempt if `cancel` is raised.
     pub fn start(connection: &Connection, settings: PoolSettings, cancel: Arc<AtomicBool>) -> Result<Self, Failure> {
-        let group = Arc::new(ConsumerGroup::of(connection, &settings.group)?);
         let wait = Wait::new(settings.init_timeout, &cancel);
-        let timeout = settings.transaction_timeout;
         let handles = Self::handles(connection, &settings)?;
         let started = Instant::now();
-        let ownership = Ownership::take(connection, Arc::clone(&group), settings.witness.clone(), timeout, &wait)?;
-        let owned = started.elapsed();
-        let producers = Self::fence_all(connection, &settings, handles, &wait)?;
-        let fenced = started.elapsed() - owned;
+        let (group, owner, producers) = thread::scope(|scope| {
+            // Closing the consumer that it is made of takes rdkafka 100 ms; nothing below waits for it.
+            let group = scope.spawn(|| ConsumerGroup::of(connection, &settings.group));
+            let owner = Ownership::take(connection, &settings.group, settings.transaction_timeout, &wait)?;
+            let producers = Self::fence_all(connection, &settings, handles, &wait)?;
+            let group = group.join().map_err(|_| Failure::attempt("a thread that prepares the group has panicked"))??;
+            Ok::<_, Failure>((Arc::new(group), owner, producers))
+        })?;
+        let fenced = started.elapsed();
+        let ownership = Ownership::new(owner, Arc::clone(&group), settings.witness.clone());
         ownership.prove(&wait)?;
-        tracing::debug!(?owned, ?fenced, proven = ?(started.elapsed() - owned - fenced), "took the job over");
+        tracing::debug!(?fenced, proven = ?(started.elapsed() - fenced), "took the job over");
 
         let ownership = Arc::new(ownership);
         let closing = AtomicBool::new(false);

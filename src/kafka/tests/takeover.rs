@@ -66,8 +66,9 @@ fn whoever_took_the_owner_id_last_owns_the_job_whatever_happens_to_other_ids() {
     let cancel = AtomicBool::new(false);
     let wait = waiting::Wait::new(SOON, &cancel);
     let owner = || {
+        let producer = ownership::Ownership::take(&kafka.connection, &group, SOON, &wait).unwrap();
         let group = Arc::new(group::ConsumerGroup::of(&kafka.connection, &group).unwrap());
-        ownership::Ownership::take(&kafka.connection, group, TopicPartition::new(input.as_str(), 0), SOON, &wait).unwrap()
+        ownership::Ownership::new(producer, group, TopicPartition::new(input.as_str(), 0))
     };
     let old = owner();
     (0..3).for_each(|_| old.prove(&wait).unwrap());
