@@ -219,7 +219,7 @@ impl Attempt {
                 let edges = self.plan.edges.iter().enumerate().filter(|(_, edge)| edge.from == index);
                 let senders = edges.filter_map(|(edge, _)| Some((edge, wiring.senders.remove(&(edge, subtask))?))).collect();
                 let mut ports = BTreeMap::new();
-                for state in self.plan.states.iter().filter(|state| vertex.operators.iter().any(|name| *name == state.operator)) {
+                for state in self.plan.states.iter().filter(|state| vertex.operators.contains(&state.operator)) {
                     let id = self.store.state(&state.operator, &state.name)?;
                     ports.insert(state.column_family(), writer.port(id));
                 }

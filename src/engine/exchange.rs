@@ -8,7 +8,7 @@ use super::{
     snapshot::OperatorSnapshots,
 };
 use crate::state::{Key, KeyGroups, StateKey};
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 /// Records per batch at full speed; a batch is sent earlier at the end of each round of the sender.
@@ -25,16 +25,22 @@ pub struct Keyed<K, T> {
     pub value: T,
 }
 
+/// A channel of an edge.
+pub type ExchangeSender<K, T> = Sender<Message<Vec<Keyed<K, T>>>>;
+
+/// The other end.
+pub type ExchangeReceiver<K, T> = Receiver<Message<Vec<Keyed<K, T>>>>;
+
 /// The sending side of one edge in one task.
 pub struct ExchangePort<K, T> {
-    targets: Vec<Sender<Message<Vec<Keyed<K, T>>>>>,
+    targets: Vec<ExchangeSender<K, T>>,
     pending: Vec<Vec<Keyed<K, T>>>,
     waiting: Waiting,
 }
 
 impl<K: StateKey, T: Send> ExchangePort<K, T> {
     /// Sends to `targets`, one channel for each downstream task in order of its key groups.
-    pub fn new(targets: Vec<Sender<Message<Vec<Keyed<K, T>>>>>, waiting: Waiting) -> Self {
+    pub fn new(targets: Vec<ExchangeSender<K, T>>, waiting: Waiting) -> Self {
         let pending = targets.iter().map(|_| Vec::new()).collect();
         Self { targets, pending, waiting }
     }

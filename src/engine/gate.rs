@@ -4,7 +4,7 @@
 //! the bounded channel and, through it, holds the sender back. This is what makes a snapshot consistent without stopping
 //! the sources.
 
-use super::message::{Barrier, MIN_WATERMARK, Mark, Message, Timestamp};
+use super::message::{Barrier, Mark, Message, Timestamp};
 use super::stop::{Stop, Stopped};
 use crossbeam_channel::{Receiver, Select, TryRecvError};
 use std::time::{Duration, Instant};
@@ -85,11 +85,7 @@ impl<B> Gate<B> {
         let count = self.channels.len();
         for step in 0..count {
             let index = (self.next + step) % count;
-            loop {
-                let Some(channel) = self.channels.get_mut(index) else { break };
-                if channel.held {
-                    break;
-                }
+            while let Some(channel) = self.channels.get_mut(index).filter(|channel| !channel.held) {
                 let message = match channel.receiver.try_recv() {
                     Ok(message) => message,
                     Err(TryRecvError::Empty) => break,
@@ -136,7 +132,7 @@ impl<B> Gate<B> {
         let before = self.mark;
         match active {
             Some(watermark) => {
-                self.mark = Mark { watermark: watermark.max(self.mark.watermark).max(MIN_WATERMARK), idle: false };
+                self.mark = Mark { watermark: watermark.max(self.mark.watermark), idle: false };
             }
             None => self.mark.idle = true,
         }
@@ -156,13 +152,15 @@ impl<B> Gate<B> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::message::BarrierKind;
+    use crate::engine::message::{BarrierKind, MIN_WATERMARK};
     use crate::protocol::CheckpointId;
     use crossbeam_channel::{Sender, bounded};
 
     const SOON: Duration = Duration::from_secs(5);
 
-    fn gate(channels: usize) -> (Vec<Sender<Message<Vec<u32>>>>, Gate<Vec<u32>>, Stop) {
+    type Batches = Sender<Message<Vec<u32>>>;
+
+    fn gate(channels: usize) -> (Vec<Batches>, Gate<Vec<u32>>, Stop) {
         let stop = Stop::new();
         let (senders, receivers) = (0..channels).map(|_| bounded(16)).unzip();
         (senders, Gate::new(receivers, MIN_WATERMARK, stop.clone()), stop)

@@ -16,6 +16,9 @@ const BATCH_BYTES: usize = 64 * 1024;
 /// Index of an output topic in the plan.
 pub type TopicIndex = u16;
 
+/// Headers of a record; most have none, so that they cost one word.
+type Headers = Option<Box<Vec<(&'static str, Vec<u8>)>>>;
+
 /// Where one record lies in its batch's buffer.
 #[derive(Debug, Clone)]
 pub struct OutputRecord {
@@ -23,7 +26,7 @@ pub struct OutputRecord {
     pub topic: TopicIndex,
     key: Option<Range<u32>>,
     value: Option<Range<u32>>,
-    headers: Option<Box<Vec<(&'static str, Vec<u8>)>>>,
+    headers: Headers,
 }
 
 /// Encoded records for any number of topics, in order.
@@ -58,7 +61,7 @@ impl OutputBatch {
 /// What an encoder writes one record into: first the key, then the value, then headers.
 pub struct RecordWriter<'a> {
     bytes: &'a mut Vec<u8>,
-    headers: Option<Box<Vec<(&'static str, Vec<u8>)>>>,
+    headers: Headers,
     key_end: Option<usize>,
     tombstone: bool,
 }

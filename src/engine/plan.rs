@@ -14,7 +14,8 @@ pub struct Channels {
 }
 
 type MakeChannels = dyn Fn(usize, usize, usize) -> Channels + Send + Sync;
-type RunTask = dyn Fn(&mut TaskContext) -> Result<(), Halt> + Send + Sync;
+/// The life of one task.
+pub type RunTask = dyn Fn(&mut TaskContext) -> Result<(), Halt> + Send + Sync;
 
 /// A keyed exchange from one vertex to another.
 #[derive(Clone)]

@@ -2,18 +2,18 @@
 
 use super::operator::{Bare, Declare, Emit, FlatMap, KeepKey, KeyedCollector, KeyedProcess, OperatorContext, Output, Wrap};
 use crate::engine::{
-    Halt, Message,
+    Halt,
     chain::{Collector, Shared, fan_out},
     context::{Builder, Parts, TaskContext},
-    exchange::{KeyBy, Keyed},
+    exchange::{ExchangeReceiver, ExchangeSender, KeyBy, Keyed},
     keyed_task,
     output::{Encoder, RecordWriter},
-    plan::{Channels, Edge, Plan, Vertex, VertexKind},
+    plan::{Channels, Edge, Plan, RunTask, Vertex, VertexKind},
     source::{self, DeadRecord, Decode},
 };
 use crate::protocol::Failure;
 use crate::state::{StateDescriptor, StateKey};
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::bounded;
 use std::{
     any::Any,
     cell::RefCell,
@@ -115,12 +115,7 @@ impl App {
         if draft.errors.is_empty() { Ok(draft.plan.clone()) } else { Err(Failure::fatal(draft.errors.join("; "))) }
     }
 
-    fn vertex(
-        &self,
-        name: &str,
-        kind: VertexKind,
-        run: Arc<dyn Fn(&mut TaskContext) -> Result<(), Halt> + Send + Sync>,
-    ) -> usize {
+    fn vertex(&self, name: &str, kind: VertexKind, run: Arc<RunTask>) -> usize {
         let mut draft = self.draft.borrow_mut();
         if matches!(kind, VertexKind::Source { .. }) {
             draft.name(name);
@@ -311,8 +306,8 @@ fn shared<T>(collector: impl Collector<T> + 'static) -> Shared<T> {
 }
 
 fn channels<K: StateKey, T: Send + 'static>(from: usize, to: usize, capacity: usize) -> Channels {
-    let mut senders: Vec<Vec<Sender<Message<Vec<Keyed<K, T>>>>>> = (0..from).map(|_| Vec::with_capacity(to)).collect();
-    let mut receivers: Vec<Vec<Receiver<Message<Vec<Keyed<K, T>>>>>> = (0..to).map(|_| Vec::with_capacity(from)).collect();
+    let mut senders: Vec<Vec<ExchangeSender<K, T>>> = (0..from).map(|_| Vec::with_capacity(to)).collect();
+    let mut receivers: Vec<Vec<ExchangeReceiver<K, T>>> = (0..to).map(|_| Vec::with_capacity(from)).collect();
     for upstream in &mut senders {
         for downstream in &mut receivers {
             let (sender, receiver) = bounded(capacity);

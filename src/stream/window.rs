@@ -50,7 +50,7 @@ impl TumblingWindows {
         Window { start, end: start.saturating_add(self.size) }
     }
 
-    fn from_start(&self, start: Timestamp) -> Window {
+    fn starting_at(&self, start: Timestamp) -> Window {
         Window { start, end: start.saturating_add(self.size) }
     }
 
@@ -160,7 +160,7 @@ impl<K: StateKey, T: Clone + Send + 'static, A: Aggregate<K, T>> KeyedProcess<K,
 
     fn on_watermark(&mut self, watermark: Timestamp, out: &mut Emit<'_, A::Out>) -> Result<(), Halt> {
         let before = std::mem::replace(&mut self.watermark, watermark);
-        let due: Vec<Window> = self.open.iter().map(|start| self.windows.from_start(*start)).collect();
+        let due: Vec<Window> = self.open.iter().map(|start| self.windows.starting_at(*start)).collect();
         for window in due.into_iter().take_while(|window| self.windows.fired(*window, watermark)) {
             let first = !self.windows.fired(window, before);
             let last = self.windows.expired(window, watermark);

@@ -6,7 +6,8 @@
 use super::{Identity, Options, Order, names};
 use crate::format::EventType;
 use crate::stream::{
-    Emit, Halt, Key, KeyedProcess, KeyedStream, MIN_WATERMARK, OperatorCounter, OperatorEvents, StateValue, Timestamp, ValueState,
+    Emit, Halt, Key, KeyedProcess, KeyedStream, MAX_WATERMARK, MIN_WATERMARK, OperatorCounter, OperatorEvents, StateValue,
+    Timestamp, ValueState,
 };
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
@@ -80,7 +81,7 @@ pub fn attach(orders: &KeyedStream<CompactString, Order>, options: &Options) -> 
                 seen: context.state(&seen)?,
                 identity,
                 ttl,
-                watermark: context.restored_watermark().unwrap_or(MIN_WATERMARK),
+                watermark: context.restored_watermark().filter(|time| *time != MAX_WATERMARK).unwrap_or(MIN_WATERMARK),
                 accepted: context.counter(OperatorEvents::Accepted),
                 duplicates: context.counter(OperatorEvents::Duplicates),
             })
@@ -118,7 +119,10 @@ impl KeyedProcess<CompactString, Order> for Dedup {
     }
 
     fn on_watermark(&mut self, watermark: Timestamp, _: &mut Emit<'_, Order>) -> Result<(), Halt> {
-        self.watermark = watermark;
+        // Draining moves event time to its end; nothing is forgotten by that, or copies that come after it would be accepted.
+        if watermark != MAX_WATERMARK {
+            self.watermark = watermark;
+        }
         Ok(())
     }
 }
