@@ -119,7 +119,7 @@ impl Job {
     pub fn for_test(bootstrap: &str) -> Result<Self> {
         let mut job = Self::new(bootstrap)?;
         job.set("checkpoint.interval", "200ms").set("restart.delay", "100ms").set("kafka.connect_timeout", "20s");
-        job.set("job.parallelism", 2).set("state.memory", "64MiB").set("log.level", "info,sluicegate=debug");
+        job.set("job.parallelism", 2).set("state.memory", "64MiB");
         Ok(job)
     }
 

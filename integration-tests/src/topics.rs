@@ -1,6 +1,9 @@
 //! Topics, records and committed offsets, seen by a client of our own that shares nothing with the program under test.
 
-use crate::{Context, Result, anyhow, bail, deadline::wait_for};
+use crate::{
+    Context, Result, anyhow, bail,
+    deadline::{wait_for, wait_until},
+};
 use futures::executor::block_on;
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
@@ -84,9 +87,10 @@ impl Cluster {
         self.await_partitions(topic, partitions)
     }
 
-    /// Deletes a topic.
+    /// Deletes a topic and waits until it is gone.
     pub fn delete(&self, topic: &str) -> Result<()> {
-        succeed(block_on(self.admin()?.delete_topics(&[topic], &options()))?)
+        succeed(block_on(self.admin()?.delete_topics(&[topic], &options()))?)?;
+        wait_until(format!("the end of topic {topic}"), ANSWER, || Ok(!self.names()?.contains(topic)))
     }
 
     /// Raises a topic's number of partitions to `total` and waits until they have leaders.
@@ -224,8 +228,11 @@ impl Cluster {
     pub fn tail(&self, topic: &str) -> Result<Tail> {
         let mut list = TopicPartitionList::new();
         for partition in 0..self.partitions(topic)? {
-            // The high watermark, as a number: "end" would be looked up only at the first poll.
-            let (_, high) = self.asking.fetch_watermarks(topic, partition, ANSWER)?;
+            // The high watermark, as a number: "end" would be looked up only at the first poll. The leader of a new partition may not
+            // know yet that it is.
+            let high = wait_for(format!("the end of {topic}-{partition}"), ANSWER, || {
+                Ok(self.asking.fetch_watermarks(topic, partition, ANSWER).ok().map(|(_, high)| high))
+            })?;
             list.add_partition_offset(topic, partition, Offset::Offset(high))?;
         }
         self.reader(&list)
