@@ -177,6 +177,12 @@ impl Storage {
         &self.inner.job
     }
 
+    /// The folder of the job, for messages.
+    #[must_use]
+    pub fn folder(&self) -> String {
+        self.show(self.layout().root())
+    }
+
     /// This attempt, as in the names of the files that it writes.
     #[must_use]
     pub fn attempt(&self) -> &str {

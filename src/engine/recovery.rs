@@ -64,7 +64,8 @@ pub fn recover(cluster: &dyn Cluster, storage: &Storage, identity: Identity<'_>,
     loop {
         let evidence = evidence(cluster, storage, &identity, &fenced, stop)?;
         let seen = || evidence.manifests.keys().chain(evidence.markers.keys()).copied();
-        match recovery::decide(identity.job, identity.group, &evidence)? {
+        let decision = recovery::decide(identity.job, identity.group, &evidence);
+        match decision.map_err(|refused| refused.context(format_args!("checkpoint storage {}", storage.folder())))? {
             recovery::Recovery::Fence(more) => {
                 transactions.fence(&more)?;
                 fenced.extend(more);

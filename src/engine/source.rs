@@ -11,7 +11,7 @@ use super::{
     watermarks::Partitions,
 };
 use crate::protocol::{Failure, Positions};
-use crossbeam_channel::TryRecvError;
+use crossbeam_channel::{RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
 /// Records taken in one round, at most: bounds how long a barrier waits.
@@ -106,6 +106,9 @@ pub struct SourceInput {
     pub out_of_orderness: Duration,
     /// A partition with nothing to read for so long does not hold event time back.
     pub idle_timeout: Option<Duration>,
+    /// Whether the first barrier comes before the first record: at the first start of all, whose checkpoint holds nothing but where
+    /// the job begins.
+    pub barrier_first: bool,
 }
 
 /// Reads until the attempt ends.
@@ -117,7 +120,7 @@ pub fn run<D: Decode>(
     dead: &Shared<DeadRecord>,
 ) -> Result<(), Halt> {
     let input = context.input.take().and_then(|any| any.downcast::<SourceInput>().ok());
-    let SourceInput { topic, mut reader, partitions: begin, targets, out_of_orderness, idle_timeout } =
+    let SourceInput { topic, mut reader, partitions: begin, targets, out_of_orderness, idle_timeout, mut barrier_first } =
         *input.ok_or_else(|| Failure::fatal(format!("source {} has no reader", context.name)))?;
     let commands = context.commands.take();
     let commands = commands.ok_or_else(|| Failure::fatal(format!("source {} has no commands", context.name)))?;
@@ -130,8 +133,10 @@ pub fn run<D: Decode>(
     let mut lag_due = Instant::now();
     loop {
         context.stop.check()?;
-        match commands.try_recv() {
+        let command = if barrier_first { commands.recv_timeout(PATIENCE) } else { commands.try_recv().map_err(timed) };
+        match command {
             Ok(SourceCommand::Inject(barrier)) => {
+                barrier_first = false;
                 if barrier.kind == BarrierKind::Drain {
                     let mark = Mark { watermark: MAX_WATERMARK, idle: false };
                     head.borrow_mut().mark(mark)?;
@@ -157,8 +162,9 @@ pub fn run<D: Decode>(
                     partitions.add(partition, offset, None, 0);
                 }
             }
-            Err(TryRecvError::Empty) => {}
-            Err(TryRecvError::Disconnected) => return Err(Halt::Stopped),
+            Err(RecvTimeoutError::Timeout) if barrier_first => continue,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Err(Halt::Stopped),
         }
         let since = Instant::now();
         let mut bytes = 0;
@@ -189,6 +195,14 @@ pub fn run<D: Decode>(
             0 => context.metrics.idle(since.elapsed().saturating_sub(blocked)),
             _ => context.metrics.busy(since.elapsed().saturating_sub(blocked)),
         }
+    }
+}
+
+/// Not to wait is to wait for no time.
+fn timed(error: TryRecvError) -> RecvTimeoutError {
+    match error {
+        TryRecvError::Empty => RecvTimeoutError::Timeout,
+        TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
     }
 }
 

@@ -260,6 +260,7 @@ impl Supervisor {
                     targets: targets.clone(),
                     out_of_orderness: settings.out_of_orderness,
                     idle_timeout: settings.idle_timeout,
+                    barrier_first: base.is_none(),
                 });
             }
             sources.insert(index, inputs);
