@@ -48,7 +48,8 @@ pub enum Event {
         /// A source's positions at the barrier, of all its partitions, idle ones too; empty for other tasks.
         positions: Positions,
     },
-    /// The transaction is closed to new records, and every delivery is confirmed.
+    /// The transaction is closed to new records, every delivery is confirmed, and the producer of the next transaction is
+    /// initialised already ([`super::transactional_ids`], rule 4).
     OutputFlushed {
         /// Which checkpoint.
         checkpoint: CheckpointId,

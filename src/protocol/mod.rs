@@ -25,6 +25,8 @@ mod failure_budget;
 pub mod garbage;
 pub mod invariants;
 mod message;
+#[cfg(test)]
+mod model;
 mod mutant;
 mod permit;
 mod pointer;

@@ -22,7 +22,9 @@ pub(crate) enum Mutant {
     IdlePartitionsNotCommitted,
     /// One of the job's transactional ids is left out when fencing.
     ForgottenIdWhenFencing,
-    /// Only today's transactional ids are fenced; the pool was larger before.
+    /// Ids are not fenced in the order of their numbers.
+    FencedInAnyOrder,
+    /// Only today's transactional ids are fenced, now and later; the pool was larger before.
     OldIdsNotFenced,
     /// Ids that only the committed manifest names, which was written after the ids were collected, are not fenced.
     NamedIdsNotFenced,
@@ -40,6 +42,31 @@ pub(crate) enum Mutant {
     FilesOfOthersDeleted,
     /// Savepoints are collected like any checkpoint.
     SavepointsDeleted,
+
+    /// The engine: records of N+1 go out before N is flushed.
+    #[cfg(test)]
+    SentBeforeFlush,
+    /// The engine: a producer is used again after a commit that was retried, without a new epoch.
+    #[cfg(test)]
+    ProducerReused,
+    /// The engine: N is committed before the producer of N+1 is initialised.
+    #[cfg(test)]
+    NextProducerLate,
+    /// The engine: an attempt begins with any of its ids, not with the first one.
+    #[cfg(test)]
+    BeginsWithAnyId,
+    /// The engine: committed offsets are read before older attempts are fenced.
+    #[cfg(test)]
+    ReadBeforeFence,
+    /// The engine: the manifests that were listed before fencing are those that the decision is made from.
+    #[cfg(test)]
+    ListedOnce,
+    /// The engine: a manifest is put whether or not there is one of that number.
+    #[cfg(test)]
+    ManifestOverwritten,
+    /// The engine: local state of a failed attempt is used again.
+    #[cfg(test)]
+    LocalStateKept,
 }
 
 #[cfg(not(test))]

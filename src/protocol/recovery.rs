@@ -5,12 +5,15 @@
 //!
 //! The order is part of the protocol:
 //!
-//! 1. List the manifests and fence [`ids_to_fence`]: from here on no older attempt commits anything, save with an id that
-//!    nobody could know of yet.
+//! 1. List the manifests and fence [`ids_to_fence`], one after the other, in this order (why: [`super::transactional_ids`]).
 //! 2. *Then* read the committed offsets (require-stable), and *then* list the manifests and markers again: a commit that came
 //!    before the fence may have brought a manifest that the first list did not show.
-//! 3. [`decide`]. When it answers [`Recovery::Fence`], the committed manifest names such an id: fence those too, and go back
-//!    to 2. It comes to an end, because only a commit of another attempt can make it happen again.
+//! 3. [`decide`]. When it answers [`Recovery::Fence`], the committed manifest names ids that nobody could know of in step 1:
+//!    fence those too, and go back to 2. This is what makes it safe (an attempt commits only with its first id and with ids
+//!    that its last committed manifest names); step 1 saves the way back in all but rare cases.
+//! 4. When it refuses, or a file of the checkpoint is missing, read the committed offsets **once more**. If they differ from
+//!    those of step 2, another instance has committed meanwhile, and deleted what is missed here: go back to 2. Only if they are
+//!    the same is the refusal true.
 //!
 //! ```text
 //! committed offsets     manifests     markers        decision
@@ -75,8 +78,8 @@ pub struct Evidence {
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Recovery {
-    /// Fence these ids as well, read everything again, decide again.
-    Fence(BTreeSet<String>),
+    /// Fence these ids as well, in this order, read everything again, decide again.
+    Fence(Vec<String>),
     /// Nothing was ever committed: resolve the start offsets of all partitions, and commit them before reading.
     FirstStart,
     /// Restore this checkpoint.
@@ -124,10 +127,10 @@ pub fn decide(job: &JobName, group: &str, evidence: &Evidence) -> Result<Recover
             pointer.hash
         )));
     }
-    if !mutant::on(Mutant::NamedIdsNotFenced) {
+    if !mutant::on(Mutant::NamedIdsNotFenced) && !mutant::on(Mutant::OldIdsNotFenced) {
         let more: BTreeSet<_> = manifest.transactional_ids.difference(&evidence.fenced).cloned().collect();
         if !more.is_empty() {
-            return Ok(Recovery::Fence(more));
+            return Ok(Recovery::Fence(in_order(more)));
         }
     }
     for (partition, offset) in &offsets {
@@ -162,9 +165,6 @@ pub fn decide(job: &JobName, group: &str, evidence: &Evidence) -> Result<Recover
 fn named(job: &JobName, group: &str, evidence: &Evidence) -> Result<Option<(Pointer, Positions)>, Failure> {
     let mut pointers: BTreeMap<Pointer, Vec<&TopicPartition>> = BTreeMap::new();
     let mut offsets = Positions::new();
-    if mutant::on(Mutant::MetadataIgnored) {
-        return Ok(None);
-    }
     for (partition, committed) in &evidence.committed {
         let Some(CommittedOffset { offset, metadata }) = committed else { continue };
         let pointer: Pointer = metadata.parse().map_err(|error| {
@@ -199,11 +199,6 @@ fn named(job: &JobName, group: &str, evidence: &Evidence) -> Result<Option<(Poin
 
 /// Nothing is committed in the group: a first start, or the offsets are gone.
 fn without_offsets(job: &JobName, group: &str, evidence: &Evidence) -> Result<Recovery, Failure> {
-    if mutant::on(Mutant::MetadataIgnored)
-        && let Some((number, Ok(manifest))) = evidence.manifests.iter().next_back()
-    {
-        return restore(evidence, *number, manifest);
-    }
     // An attempt commits where it begins before it reads. If it dies before that commit, it leaves a manifest that builds on
     // nothing; nothing has been given out. A manifest that builds on another one, or a marker, was written after a commit.
     let begun = evidence.manifests.values().any(|found| !matches!(found, Ok(manifest) if manifest.base.is_none()));
@@ -252,6 +247,12 @@ fn restore(evidence: &Evidence, number: CheckpointId, manifest: &StoredManifest)
         && *newest > number
     {
         return Ok(restored(evidence, *newest, manifest));
+    }
+    if mutant::on(Mutant::MetadataIgnored)
+        && let Some((newest, Ok(newest_manifest))) = evidence.manifests.iter().next_back()
+    {
+        let state = StoredManifest { positions: manifest.positions.clone(), ..newest_manifest.clone() };
+        return Ok(restored(evidence, *newest, &state));
     }
     inside_the_log(number, &manifest.positions, &evidence.log_bounds)?;
     Ok(restored(evidence, number, manifest))
@@ -307,13 +308,25 @@ pub fn next_checkpoint(committed: Option<CheckpointId>, seen_in_storage: impl In
 }
 
 /// Every id that an older attempt may commit with, as far as it can be known: today's, and those that the manifests in storage
-/// name (all of them: which one is committed is not known yet).
+/// name (all of them: which one is committed is not known yet). To be fenced **one after the other, in this order**; the
+/// producers of today's ids are kept, since a second initialisation would be a fence of its own.
 #[must_use]
-pub fn ids_to_fence<'a>(today: &'a [String], manifests: impl IntoIterator<Item = &'a BTreeSet<String>>) -> BTreeSet<String> {
+pub fn ids_to_fence<'a>(today: &'a [String], manifests: impl IntoIterator<Item = &'a BTreeSet<String>>) -> Vec<String> {
     let older = manifests.into_iter().flatten().filter(|_| !mutant::on(Mutant::OldIdsNotFenced));
-    let mut ids: BTreeSet<_> = older.chain(today).cloned().collect();
+    let ids: BTreeSet<_> = older.chain(today).cloned().collect();
+    let mut ids = in_order(ids);
     if mutant::on(Mutant::ForgottenIdWhenFencing) {
-        ids.pop_first();
+        ids.remove(0);
+    }
+    ids
+}
+
+/// By number: `g-2` before `g-10`.
+fn in_order(ids: BTreeSet<String>) -> Vec<String> {
+    let mut ids: Vec<_> = ids.into_iter().collect();
+    ids.sort_by(|one, other| (one.len(), one).cmp(&(other.len(), other)));
+    if mutant::on(Mutant::FencedInAnyOrder) {
+        ids.reverse();
     }
     ids
 }

@@ -1,0 +1,679 @@
+//! One process: what the engine does around the core, reduced to what can be seen from outside.
+//!
+//! It decides nothing of its own: where to begin comes from `recovery`, when to commit from `Coordinator`, what to delete
+//! from `garbage`.
+
+use super::{
+    PARTITIONS, Partition,
+    broker::{Broker, EndTxn, Fenced, IDS, Named, SentOffsets},
+    store::{self, File, Manifest, Store, hash, number, small},
+};
+use crate::protocol::{
+    Command, CommitOutcome, CommitPermit, Coordinator, Event, Failure, FailureKind, ManifestRef, Plan, Pointer, Positions,
+    Trigger,
+    garbage::{self, Garbage},
+    mutant::{Mutant, on},
+    recovery::{self, CommittedOffset, Evidence, Recovery, Restore},
+};
+use std::num::NonZeroU32;
+
+/// What an instance sees of the world.
+pub(super) struct Outside<'a> {
+    pub(super) broker: &'a mut Broker,
+    pub(super) store: &'a mut Store,
+    /// Records in the input, per partition.
+    pub(super) records: [u8; PARTITIONS],
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Instance {
+    /// No process, or one between two attempts.
+    Down,
+    /// Ended for good: finished.
+    Finished,
+    /// Ended for good: recovery refused, for this reason.
+    Refused(String),
+    Recovering(Recovering),
+    Running(Box<Running>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Recovering {
+    pub(super) attempt: u8,
+    pool: u8,
+    to_fence: Vec<u8>,
+    epochs: [Option<u8>; IDS],
+    read: Option<[Option<(u8, Named)>; PARTITIONS]>,
+    /// What a look at the storage has refused; the offsets are read again before it counts.
+    refused: Option<String>,
+    /// Only a mutant uses what was listed first.
+    listed: Option<Store>,
+}
+
+/// A producer of the pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Producer {
+    Ready(u8),
+    Writing,
+    Used,
+}
+
+/// A transaction that is written to or waits for its commit.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Transaction {
+    id: u8,
+    epoch: u8,
+    /// Records that are in the producer's queue.
+    queue: Vec<(Partition, u8)>,
+}
+
+/// What one partition's task has frozen at the barrier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Task {
+    position: u8,
+    folded: u8,
+}
+
+/// What the core has asked for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Work {
+    Put(u8, [Option<u8>; PARTITIONS]),
+    Commit(SentOffsets),
+    Answer(EndTxn, Option<bool>),
+    Confirm(ManifestRef),
+    DeleteManifests(u8, Garbage<File>),
+    DeleteFiles(u8, Garbage<File>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Running {
+    pub(super) attempt: u8,
+    core: Coordinator,
+    tasks: [Task; PARTITIONS],
+    /// Files of the last manifest: reused where the state has not changed.
+    files: [File; PARTITIONS],
+    has_files: bool,
+    producers: Vec<Producer>,
+    last_id: u8,
+    open: Option<Transaction>,
+    sealed: Option<Transaction>,
+    /// The checkpoint that is being made, if its barrier is under way or passed: per task, what was frozen.
+    making: Option<Making>,
+    work: Vec<Work>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Making {
+    number: u8,
+    trigger: Trigger,
+    frozen: [Option<Task>; PARTITIONS],
+    acknowledged: bool,
+    delivered: bool,
+    flush_told: bool,
+    uploaded: bool,
+}
+
+/// One step of one instance. Those that are faults say so in [`Step::is_fault`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Step {
+    Fence,
+    Read,
+    Decide,
+    LookAgain,
+    Answer,
+    Deliver,
+    Upload,
+    Put,
+    Commit,
+    Confirm,
+    DeleteManifests,
+    DeleteFiles,
+    Initialise,
+    Barrier,
+    Acknowledge,
+    Trigger(Trigger),
+    Process(Partition),
+    UploadFails,
+    PutFails,
+    PutSeemsToFail,
+    MarkerFails,
+    CommitTimesOut,
+    CheckpointTimesOut,
+}
+
+impl Step {
+    pub(super) fn is_fault(self) -> bool {
+        use Step::{CheckpointTimesOut, CommitTimesOut, MarkerFails, PutFails, PutSeemsToFail, UploadFails};
+        matches!(self, UploadFails | PutFails | PutSeemsToFail | MarkerFails | CommitTimesOut | CheckpointTimesOut)
+    }
+}
+
+/// The attempt is over.
+enum Ended {
+    /// Something failed; another attempt may begin.
+    Failed,
+    Finished,
+    Refused(String),
+}
+
+impl From<Fenced> for Ended {
+    fn from(_: Fenced) -> Self {
+        Ended::Failed
+    }
+}
+
+impl Instance {
+    /// A new attempt with a pool of `pool` producers: it lists the manifests, which says what to fence.
+    pub(super) fn start(attempt: u8, pool: u8, outside: &Outside<'_>) -> Self {
+        let listed = outside.store.listed();
+        let older: Vec<_> = listed.values().flatten().map(|manifest| &manifest.transactional_ids).collect();
+        let today = super::ids(pool);
+        let to_fence = recovery::ids_to_fence(&today, older).iter().map(|id| super::id(id)).collect();
+        let read = on(Mutant::ReadBeforeFence).then_some(outside.broker.committed);
+        let listed = on(Mutant::ListedOnce).then(|| outside.store.clone());
+        Instance::Recovering(Recovering { attempt, pool, to_fence, epochs: [None; IDS], read, refused: None, listed })
+    }
+
+    /// What it may do next, the most urgent first. `last` is the highest checkpoint number that may be begun.
+    pub(super) fn steps(&self, records: [u8; PARTITIONS], last: u8, savepoint: bool, steps: &mut Vec<Step>) {
+        match self {
+            Instance::Down | Instance::Finished | Instance::Refused(..) => {}
+            Instance::Recovering(recovering) => steps.push(match recovering {
+                Recovering { to_fence, .. } if !to_fence.is_empty() => Step::Fence,
+                Recovering { read: None, .. } => Step::Read,
+                Recovering { refused: Some(_), .. } => Step::LookAgain,
+                Recovering { .. } => Step::Decide,
+            }),
+            Instance::Running(running) => running.steps(records, last, savepoint, steps),
+        }
+    }
+
+    pub(super) fn step(&mut self, step: Step, outside: &mut Outside<'_>) {
+        let ended = match self {
+            Instance::Down | Instance::Finished | Instance::Refused(..) => return,
+            Instance::Recovering(recovering) => match recovering.step(step, outside) {
+                Ok(None) => return,
+                Ok(Some(running)) => {
+                    *self = Instance::Running(Box::new(running));
+                    return;
+                }
+                Err(ended) => ended,
+            },
+            Instance::Running(running) => match running.step(step, outside) {
+                Ok(()) => return,
+                Err(ended) => ended,
+            },
+        };
+        *self = match ended {
+            Ended::Failed => Instance::Down,
+            Ended::Finished => Instance::Finished,
+            Ended::Refused(why) => Instance::Refused(why),
+        };
+    }
+
+    /// The broker has answered a commit.
+    pub(super) fn answered(&mut self, request: EndTxn, ok: bool) {
+        if let Instance::Running(running) = self
+            && let Some(Work::Answer(awaited, answer)) = running.work.first_mut()
+            && *awaited == request
+        {
+            *answer = Some(ok);
+        }
+    }
+
+    pub(super) fn awaits(&self, request: EndTxn) -> bool {
+        matches!(self, Instance::Running(running) if matches!(running.work.first(), Some(Work::Answer(awaited, None)) if *awaited == request))
+    }
+
+    /// Per task, its position and how much is folded into its state.
+    pub(super) fn folds(&self) -> Option<[(u8, u8); PARTITIONS]> {
+        match self {
+            Instance::Running(running) => Some(running.tasks.map(|task| (task.position, task.folded))),
+            _ => None,
+        }
+    }
+}
+
+impl Recovering {
+    fn step(&mut self, step: Step, outside: &mut Outside<'_>) -> Result<Option<Running>, Ended> {
+        match step {
+            Step::Fence => {
+                let id = self.to_fence.remove(0);
+                self.epochs[usize::from(id)] = Some(outside.broker.initialise(id));
+                Ok(None)
+            }
+            Step::Read => {
+                self.read = Some(outside.broker.committed);
+                Ok(None)
+            }
+            Step::LookAgain => {
+                if self.read == Some(outside.broker.committed) {
+                    return Err(Ended::Refused(self.refused.take().unwrap_or_default()));
+                }
+                (self.read, self.refused) = (Some(outside.broker.committed), None);
+                Ok(None)
+            }
+            _ => self.decide(outside),
+        }
+    }
+
+    fn decide(&mut self, outside: &Outside<'_>) -> Result<Option<Running>, Ended> {
+        let job = super::job();
+        let store = self.listed.as_ref().unwrap_or(outside.store);
+        let committed = self.read.unwrap_or_default();
+        let pointer =
+            |named: Named| Pointer::to(&job, &ManifestRef { checkpoint: number(named.checkpoint), hash: hash(named.hash) });
+        let committed = committed.map(|committed| {
+            committed.map(|(offset, named)| CommittedOffset { offset: i64::from(offset), metadata: pointer(named).to_string() })
+        });
+        let fenced = (0..).zip(self.epochs).filter(|(_, epoch)| epoch.is_some()).map(|(id, _)| super::id_name(id));
+        let evidence = Evidence {
+            committed: super::input().into_iter().zip(committed).collect(),
+            manifests: store.listed(),
+            markers: store.markers.iter().map(|(id, content)| (number(*id), hash(*content))).collect(),
+            log_bounds: super::input().into_iter().zip(outside.records.map(|records| (0, i64::from(records)))).collect(),
+            fenced: fenced.collect(),
+            restore: None,
+        };
+        let seen = evidence.manifests.keys().chain(evidence.markers.keys()).copied();
+        let (base, positions, next) = match recovery::decide(&job, "g", &evidence) {
+            Ok(Recovery::Fence(ids)) => {
+                self.to_fence = ids.iter().map(|id| super::id(id)).collect();
+                self.read = None;
+                return Ok(None);
+            }
+            Ok(Recovery::FirstStart) => {
+                let positions = super::input().into_iter().map(|partition| (partition, 0)).collect();
+                (None, positions, recovery::next_checkpoint(None, seen))
+            }
+            Ok(Recovery::Restore(Restore { manifest, positions, .. })) => {
+                (Some(manifest), positions, recovery::next_checkpoint(Some(manifest.checkpoint), seen))
+            }
+            Err(failure) => {
+                assert_eq!(failure.kind, FailureKind::Refused);
+                self.refused = Some(failure.message);
+                return Ok(None);
+            }
+        };
+        match self.begin(outside, base, positions, small(next)) {
+            Ok(running) => Ok(Some(running)),
+            Err(why) => {
+                self.refused = Some(why);
+                Ok(None)
+            }
+        }
+    }
+
+    fn begin(&self, outside: &Outside<'_>, base: Option<ManifestRef>, positions: Positions, next: u8) -> Result<Running, String> {
+        let none = |partition| File { partition, folded: 0, number: 0, attempt: 0 };
+        let mut files = [none(0), none(1)];
+        if let Some(manifest) = base.and_then(|base| outside.store.manifests.get(&small(base.checkpoint))) {
+            files = manifest.files;
+            if let Some(file) = files.iter().find(|file| !outside.store.files.contains(file)) {
+                return Err(format!("file {file:?} is missing"));
+            }
+        }
+        let offsets = store::offsets(&positions).map(Option::unwrap_or_default);
+        let mut tasks = [0, 1].map(|task: usize| Task { position: offsets[task], folded: files[task].folded });
+        if on(Mutant::LocalStateKept) {
+            // Whatever the last attempt of this machine had folded is there.
+            tasks[0].folded =
+                outside.store.files.iter().filter(|file| file.partition == 0).map(|file| file.folded).max().unwrap_or(0);
+        }
+        let mut producers: Vec<_> = self.epochs.iter().map(|epoch| epoch.map_or(Producer::Used, Producer::Ready)).collect();
+        producers.truncate(usize::from(self.pool));
+        let last_id = if on(Mutant::BeginsWithAnyId) { self.pool - 2 } else { self.pool - 1 };
+        let job = super::job();
+        let mut running = Running {
+            attempt: self.attempt,
+            core: Coordinator::new(Plan { job, tasks: PARTITIONS, next: number(next), base, positions }),
+            tasks,
+            files,
+            has_files: base.is_some(),
+            producers,
+            last_id,
+            open: None,
+            sealed: None,
+            making: None,
+            work: Vec::new(),
+        };
+        running.take_producer();
+        Ok(running)
+    }
+}
+
+impl Running {
+    fn steps(&self, records: [u8; PARTITIONS], last: u8, savepoint: bool, steps: &mut Vec<Step>) {
+        match self.work.first() {
+            Some(Work::Put(..)) => steps.extend([Step::Put, Step::PutFails, Step::PutSeemsToFail]),
+            Some(Work::Commit(_)) => steps.push(Step::Commit),
+            Some(Work::Answer(_, None)) => steps.push(Step::CommitTimesOut),
+            Some(Work::Answer(_, Some(_))) => steps.extend([Step::Answer, Step::CommitTimesOut]),
+            Some(Work::Confirm(_)) => steps.extend([Step::Confirm, Step::MarkerFails]),
+            Some(Work::DeleteManifests(..)) => steps.push(Step::DeleteManifests),
+            Some(Work::DeleteFiles(..)) => steps.push(Step::DeleteFiles),
+            None => {}
+        }
+        if self.next_queue().is_some() {
+            steps.push(Step::Deliver);
+        }
+        if let Some(making) = &self.making {
+            match making.frozen {
+                [Some(_), Some(_)] if !making.uploaded => steps.extend([Step::Upload, Step::UploadFails]),
+                [Some(_), Some(_)] => {}
+                // Without a transaction there is nothing to seal: the sink waits for a producer.
+                _ if self.open.is_some() => steps.push(Step::Barrier),
+                _ => {}
+            }
+            if making.frozen[1].is_some() && !making.acknowledged {
+                steps.push(Step::Acknowledge);
+            }
+            if self.work.is_empty() {
+                steps.push(Step::CheckpointTimesOut);
+            }
+        }
+        if matches!(self.producers[self.next_id()], Producer::Used) {
+            steps.push(Step::Initialise);
+        }
+        let all_read = self.tasks.iter().zip(records).all(|(task, records)| task.position >= records);
+        if self.next_number().is_some_and(|next| next <= last) {
+            let begun = self.core.base().is_some();
+            if !begun || self.has_unfrozen_state() {
+                steps.push(Step::Trigger(Trigger::Interval));
+            }
+            if begun && savepoint {
+                steps.push(Step::Trigger(Trigger::Savepoint));
+            }
+            if begun && all_read {
+                steps.push(Step::Trigger(Trigger::Final));
+            }
+        }
+        for partition in 0..PARTITIONS {
+            if self.may_process(partition, records) {
+                steps.push(Step::Process(u8::try_from(partition).expect("small")));
+            }
+        }
+    }
+
+    /// The number that a trigger would begin now.
+    fn next_number(&self) -> Option<u8> {
+        (self.core.in_progress().is_none() && self.work.is_empty())
+            .then(|| self.core.base().map_or(0, |base| small(base.checkpoint) + 1))
+    }
+
+    fn has_unfrozen_state(&self) -> bool {
+        self.tasks.iter().zip(&self.files).any(|(task, file)| task.folded != file.folded)
+    }
+
+    fn may_process(&self, partition: usize, records: [u8; PARTITIONS]) -> bool {
+        let task = self.tasks[partition];
+        if task.position >= records[partition] || self.open.is_none() {
+            return false;
+        }
+        match &self.making {
+            // A first start commits where it begins before it reads.
+            None => self.core.base().is_some(),
+            Some(Making { trigger: Trigger::Start, frozen, delivered, .. }) => frozen.iter().all(Option::is_some) && *delivered,
+            Some(Making { trigger: Trigger::Final, frozen, .. }) => frozen[partition].is_none(),
+            Some(Making { frozen, delivered, .. }) => match frozen {
+                // Aligned, and the records of N + 1 wait until N is flushed.
+                [Some(_), Some(_)] => *delivered || on(Mutant::SentBeforeFlush) || on(Mutant::FlushNotAwaited),
+                _ => frozen[partition].is_none(),
+            },
+        }
+    }
+
+    fn next_id(&self) -> usize {
+        (usize::from(self.last_id) + 1) % self.producers.len()
+    }
+
+    /// The producer whose turn it is becomes the one that is written to, if it is there.
+    fn take_producer(&mut self) {
+        let next = self.next_id();
+        if self.open.is_none()
+            && let Producer::Ready(epoch) = self.producers[next]
+        {
+            self.producers[next] = Producer::Writing;
+            self.last_id = u8::try_from(next).expect("small");
+            self.open = Some(Transaction { id: self.last_id, epoch, queue: Vec::new() });
+        }
+    }
+
+    /// The transaction whose queue goes out next.
+    fn next_queue(&self) -> Option<bool> {
+        let to_flush = self.making.as_ref().is_some_and(|making| !making.delivered && self.sealed.is_some());
+        let to_send = self.open.as_ref().is_some_and(|open| !open.queue.is_empty());
+        match (to_flush, to_send) {
+            (true, true) if on(Mutant::SentBeforeFlush) => Some(true),
+            (true, _) => Some(false),
+            (false, true) => Some(true),
+            (false, false) => None,
+        }
+    }
+
+    fn step(&mut self, step: Step, outside: &mut Outside<'_>) -> Result<(), Ended> {
+        match step {
+            Step::Fence | Step::Read | Step::Decide | Step::LookAgain => Ok(()),
+            Step::Process(partition) => {
+                let task = &mut self.tasks[usize::from(partition)];
+                if let Some(open) = &mut self.open {
+                    open.queue.push((partition, task.position));
+                    task.position += 1;
+                    task.folded += 1;
+                }
+                Ok(())
+            }
+            Step::Trigger(trigger) => self.tell(Event::TriggerDue { trigger }),
+            Step::Barrier => self.barrier(1),
+            Step::Acknowledge => self.acknowledge(1),
+            Step::Deliver => self.deliver(outside),
+            Step::Upload => {
+                if let Some(making) = &mut self.making {
+                    making.uploaded = true;
+                    let checkpoint = number(making.number);
+                    outside.store.files.extend(self.new_files());
+                    self.tell(Event::StateUploaded { checkpoint })?;
+                }
+                Ok(())
+            }
+            Step::UploadFails | Step::PutFails => self.prepare_failed(),
+            Step::Initialise => {
+                let next = self.next_id();
+                self.producers[next] = Producer::Ready(outside.broker.initialise(u8::try_from(next).expect("small")));
+                self.take_producer();
+                self.tell_flushed()
+            }
+            Step::CheckpointTimesOut => match &self.making {
+                Some(making) => self.tell(Event::TimedOut { checkpoint: number(making.number) }),
+                None => Ok(()),
+            },
+            _ => self.work(step, outside),
+        }
+    }
+
+    fn prepare_failed(&mut self) -> Result<(), Ended> {
+        let Some(making) = &self.making else { return Ok(()) };
+        self.tell(Event::PrepareFailed { checkpoint: number(making.number), failure: Failure::transient("storage") })
+    }
+
+    /// The barrier passes a task; with the last one the transaction is sealed.
+    fn barrier(&mut self, task: usize) -> Result<(), Ended> {
+        let Some(making) = &mut self.making else { return Ok(()) };
+        making.frozen[task] = Some(self.tasks[task]);
+        if making.frozen.iter().all(Option::is_some) {
+            self.sealed = self.open.take();
+            self.take_producer();
+        }
+        Ok(())
+    }
+
+    /// Tells what a task has frozen.
+    fn acknowledge(&mut self, task: usize) -> Result<(), Ended> {
+        let Some(making) = &mut self.making else { return Ok(()) };
+        making.acknowledged = task == PARTITIONS - 1;
+        let mut own = [None; PARTITIONS];
+        own[task] = making.frozen[task].map(|frozen| frozen.position);
+        let checkpoint = number(making.number);
+        self.tell(Event::TaskAcknowledged { checkpoint, task, positions: store::positions(&own) })
+    }
+
+    fn deliver(&mut self, outside: &mut Outside<'_>) -> Result<(), Ended> {
+        let Some(open) = self.next_queue() else { return Ok(()) };
+        let transaction = if open { &mut self.open } else { &mut self.sealed };
+        if let Some(Transaction { id, epoch, queue }) = transaction {
+            outside.broker.append(*id, *epoch, &std::mem::take(queue))?;
+        }
+        if !open && let Some(making) = &mut self.making {
+            making.delivered = true;
+        }
+        self.tell_flushed()
+    }
+
+    fn tell_flushed(&mut self) -> Result<(), Ended> {
+        let next_is_ready = self.open.is_some() || on(Mutant::NextProducerLate);
+        match &mut self.making {
+            Some(making) if making.delivered && !making.flush_told && next_is_ready => {
+                making.flush_told = true;
+                let checkpoint = number(making.number);
+                self.tell(Event::OutputFlushed { checkpoint })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The files of the checkpoint that is being made.
+    fn new_files(&self) -> [File; PARTITIONS] {
+        let Some(making) = &self.making else { return self.files };
+        [0, 1].map(|task: usize| {
+            let folded = making.frozen[task].unwrap_or(self.tasks[task]).folded;
+            let partition = self.files[task].partition;
+            match self.files[task] {
+                old if self.has_files && old.folded == folded => old,
+                _ => File { partition, folded, number: making.number, attempt: self.attempt },
+            }
+        })
+    }
+
+    /// Does the first thing that the core has asked for.
+    fn work(&mut self, step: Step, outside: &mut Outside<'_>) -> Result<(), Ended> {
+        if self.work.is_empty() {
+            return Ok(());
+        }
+        match self.work.remove(0) {
+            Work::Put(id, positions) => {
+                let manifest = self.manifest(positions);
+                if step == Step::PutSeemsToFail {
+                    outside.store.late.insert((id, manifest));
+                    return self.prepare_failed();
+                }
+                if !outside.store.put(id, manifest.clone()) {
+                    return self.prepare_failed();
+                }
+                self.files = manifest.files;
+                self.has_files = true;
+                self.tell(Event::ManifestDurable { manifest: ManifestRef { checkpoint: number(id), hash: hash(self.attempt) } })
+            }
+            Work::Commit(offsets) => {
+                let Some(Transaction { id, epoch, .. }) = self.sealed.clone() else { return Ok(()) };
+                if outside.broker.send_offsets(id, epoch, offsets).is_err() {
+                    return self.commit_failed(CommitOutcome::Fenced);
+                }
+                outside.broker.wire.insert(EndTxn { id, epoch });
+                self.work.insert(0, Work::Answer(EndTxn { id, epoch }, None));
+                Ok(())
+            }
+            Work::Answer(..) if step == Step::CommitTimesOut => self.commit_failed(CommitOutcome::Unknown),
+            Work::Answer(_, Some(false)) => self.commit_failed(CommitOutcome::Fenced),
+            Work::Answer(request, _) => self.committed(request),
+            Work::Confirm(manifest) => {
+                self.confirm(manifest, step, outside);
+                Ok(())
+            }
+            Work::DeleteManifests(id, garbage) => {
+                outside.store.delete_manifests(&garbage);
+                self.work.insert(0, Work::DeleteFiles(id, garbage));
+                Ok(())
+            }
+            Work::DeleteFiles(id, garbage) => {
+                outside.store.delete_files(&garbage);
+                self.tell(Event::Confirmed { checkpoint: number(id) })?;
+                if self.core.in_progress().is_none() {
+                    self.making = None;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn manifest(&self, positions: [Option<u8>; PARTITIONS]) -> Manifest {
+        let pool = u8::try_from(self.producers.len()).expect("small");
+        let base = self.core.base().map(|base| small(base.checkpoint));
+        let savepoint = self.making.as_ref().is_some_and(|making| making.trigger == Trigger::Savepoint);
+        Manifest { hash: self.attempt, base, positions, pool, files: self.new_files(), savepoint }
+    }
+
+    fn committed(&mut self, request: EndTxn) -> Result<(), Ended> {
+        let Some(making) = &self.making else { return Ok(()) };
+        let checkpoint = number(making.number);
+        let reused = if on(Mutant::ProducerReused) { Producer::Ready(request.epoch) } else { Producer::Used };
+        self.producers[usize::from(request.id)] = reused;
+        self.sealed = None;
+        self.take_producer();
+        self.tell(Event::Committed { checkpoint })
+    }
+
+    fn commit_failed(&mut self, outcome: CommitOutcome) -> Result<(), Ended> {
+        let Some(making) = &self.making else { return Ok(()) };
+        let checkpoint = number(making.number);
+        self.tell(Event::CommitFailed { checkpoint, outcome, message: String::new() })?;
+        // Only a mutant comes here: the transaction counts as aborted.
+        (self.sealed, self.making) = (None, None);
+        Ok(())
+    }
+
+    fn confirm(&mut self, manifest: ManifestRef, step: Step, outside: &mut Outside<'_>) {
+        let id = small(manifest.checkpoint);
+        if step != Step::MarkerFails {
+            outside.store.markers.insert(id, self.attempt);
+            if outside.store.manifests.get(&id).is_some_and(|kept| kept.savepoint) {
+                outside.store.savepoints.insert(id, self.attempt);
+            }
+        }
+        let garbage = garbage::collect(&outside.store.inventory(), manifest.checkpoint, NonZeroU32::MIN);
+        self.work.insert(0, Work::DeleteManifests(id, garbage));
+    }
+
+    fn tell(&mut self, event: Event) -> Result<(), Ended> {
+        for command in self.core.handle(event) {
+            match command {
+                Command::InjectBarrier { checkpoint, trigger } => {
+                    let frozen = [None; PARTITIONS];
+                    let [acknowledged, delivered, flush_told, uploaded] = [false; 4];
+                    let number = small(checkpoint);
+                    self.making = Some(Making { number, trigger, frozen, acknowledged, delivered, flush_told, uploaded });
+                    self.barrier(0)?;
+                    self.acknowledge(0)?;
+                }
+                Command::WriteManifest { checkpoint, positions } => {
+                    self.work.push(Work::Put(small(checkpoint), store::offsets(&positions)));
+                }
+                Command::Commit(permit) => self.work.push(Work::Commit(self.sent(&permit))),
+                Command::Confirm { manifest } => self.work.push(Work::Confirm(manifest)),
+                Command::EndAttempt { .. } => return Err(Ended::Failed),
+                Command::Finished => return Err(Ended::Finished),
+            }
+        }
+        Ok(())
+    }
+
+    fn sent(&self, permit: &CommitPermit) -> SentOffsets {
+        let pointer: Pointer = permit.metadata().parse().expect("a permit's metadata is a pointer");
+        let content = u8::from_str_radix(&pointer.hash[..2], 16).expect("hexadecimal");
+        let named = Named { checkpoint: small(pointer.checkpoint), hash: content };
+        SentOffsets {
+            offsets: store::offsets(permit.positions()),
+            named,
+            base: self.core.base().map(|base| small(base.checkpoint)),
+        }
+    }
+}
