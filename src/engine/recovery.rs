@@ -64,8 +64,13 @@ pub fn recover(cluster: &dyn Cluster, storage: &Storage, identity: Identity<'_>,
     loop {
         let evidence = evidence(cluster, storage, &identity, &fenced, stop)?;
         let seen = || evidence.manifests.keys().chain(evidence.markers.keys()).copied();
-        let decision = recovery::decide(identity.job, identity.group, &evidence);
-        match decision.map_err(|refused| refused.context(format_args!("checkpoint storage {}", storage.folder())))? {
+        let decision = match recovery::decide(identity.job, identity.group, &evidence) {
+            // A refusal is true only if the offsets are still the same: what is missed here may be what another instance, which
+            // has committed since, has cleared away.
+            Err(_) if committed_now(cluster, &evidence, stop)? != evidence.committed => continue,
+            decision => decision.map_err(|refused| refused.context(format_args!("checkpoint storage {}", storage.folder())))?,
+        };
+        match decision {
             recovery::Recovery::Fence(more) => {
                 transactions.fence(&more)?;
                 fenced.extend(more);
@@ -129,6 +134,15 @@ fn evidence(
         fenced: fenced.clone(),
         restore: identity.restore,
     })
+}
+
+fn committed_now(
+    cluster: &dyn Cluster,
+    evidence: &Evidence,
+    stop: &Stop,
+) -> Result<BTreeMap<TopicPartition, Option<recovery::CommittedOffset>>, Failure> {
+    let partitions: Vec<TopicPartition> = evidence.committed.keys().cloned().collect();
+    cluster.committed(&partitions, stop)
 }
 
 /// Names are identity: a checkpoint is restored only into the operators that wrote it.

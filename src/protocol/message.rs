@@ -48,8 +48,7 @@ pub enum Event {
         /// A source's positions at the barrier, of all its partitions, idle ones too; empty for other tasks.
         positions: Positions,
     },
-    /// The transaction is closed to new records, every delivery is confirmed, and the producer of the next transaction is
-    /// initialised already ([`super::transactional_ids`], rule 4).
+    /// The transaction is closed to new records, and every delivery is confirmed.
     OutputFlushed {
         /// Which checkpoint.
         checkpoint: CheckpointId,

@@ -22,8 +22,6 @@ pub(crate) enum Mutant {
     IdlePartitionsNotCommitted,
     /// One of the job's transactional ids is left out when fencing.
     ForgottenIdWhenFencing,
-    /// Ids are not fenced in the order of their numbers.
-    FencedInAnyOrder,
     /// Only today's transactional ids are fenced, now and later; the pool was larger before.
     OldIdsNotFenced,
     /// Ids that only the committed manifest names, which was written after the ids were collected, are not fenced.
@@ -49,9 +47,15 @@ pub(crate) enum Mutant {
     /// The engine: a producer is used again after a commit that was retried, without a new epoch.
     #[cfg(test)]
     ProducerReused,
-    /// The engine: N is committed before the producer of N+1 is initialised.
+    /// The engine: the owner id is taken after the other ids.
     #[cfg(test)]
-    NextProducerLate,
+    OwnerTakenLast,
+    /// The engine: an initialised producer is used without asking whether the job is still ours.
+    #[cfg(test)]
+    ProducerNotProven,
+    /// The engine: that is asked before the producer is initialised, not after.
+    #[cfg(test)]
+    ProvenTooEarly,
     /// The engine: an attempt begins with any of its ids, not with the first one.
     #[cfg(test)]
     BeginsWithAnyId,

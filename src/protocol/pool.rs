@@ -35,19 +35,15 @@ pub fn producers_needed(interval: Duration) -> usize {
 /// # Whose commit counts
 ///
 /// A pool has a weak point. Initialising an id fences whoever holds it: also the successor of an attempt that does not know yet
-/// that it was overtaken, and goes on initialising the ids of its pool. Four rules close it; the model finds a second owner
+/// that it was overtaken, and goes on initialising the ids of its pool. Three rules close it; the model finds a second owner
 /// when any of them is left out:
 ///
-/// 1. A successor fences the ids one after the other, in the order of their numbers, before it reads the committed offsets.
-/// 2. The **first transaction of an attempt uses the first id**, with the producer that fenced it.
-/// 3. Ids are used in turn: 0, 1, .., n - 1, 0, ..
-/// 4. The producer of transaction N + 1 is initialised **before N is committed** ([`super::Event::OutputFlushed`]).
-///
-/// Why that is enough: let the old attempt commit M after the successor has read that M - 1 is committed. Then it has
-/// initialised the id of M after the successor fenced it, and, by 4, before it committed M - 1. By 1 and 3, the id of M - 1 was
-/// fenced before that of M, so it, too, was initialised again, and so on down to the first id: there the successor's own first
-/// transaction is fenced (2). The old attempt was not overtaken after all, and the other one ends. Rule 2 also covers an
-/// attempt with a larger pool than all before it: until its first commit, no manifest names its new ids.
+/// 1. One more id, the owner's, is never used for output. An attempt initialises it first of all, and once only; then it fences
+///    the others.
+/// 2. A producer is used only after a request with the owner id, sent *after* the producer was initialised, has succeeded.
+///    (`docs/decisions/0001-owner-id.md` has the proof.)
+/// 3. The **first transaction of an attempt uses the first id**, which every pool of every size has. Until its first commit no
+///    manifest names the ids of a larger pool, and a successor could not know that they are to be fenced.
 #[must_use]
 pub fn transactional_ids(group: &str, producers: usize) -> Vec<String> {
     (0..producers).map(|number| format!("{group}-{number}")).collect()

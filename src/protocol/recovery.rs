@@ -5,7 +5,8 @@
 //!
 //! The order is part of the protocol:
 //!
-//! 1. List the manifests and fence [`ids_to_fence`], one after the other, in this order (why: [`super::transactional_ids`]).
+//! 1. List the manifests, take the owner id, fence [`ids_to_fence`], prove that the owner id is still ours (why:
+//!    [`super::transactional_ids`]).
 //! 2. *Then* read the committed offsets (require-stable), and *then* list the manifests and markers again: a commit that came
 //!    before the fence may have brought a manifest that the first list did not show.
 //! 3. [`decide`]. When it answers [`Recovery::Fence`], the committed manifest names ids that nobody could know of in step 1:
@@ -78,8 +79,8 @@ pub struct Evidence {
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Recovery {
-    /// Fence these ids as well, in this order, read everything again, decide again.
-    Fence(Vec<String>),
+    /// Fence these ids as well, read everything again, decide again.
+    Fence(BTreeSet<String>),
     /// Nothing was ever committed: resolve the start offsets of all partitions, and commit them before reading.
     FirstStart,
     /// Restore this checkpoint.
@@ -130,7 +131,7 @@ pub fn decide(job: &JobName, group: &str, evidence: &Evidence) -> Result<Recover
     if !mutant::on(Mutant::NamedIdsNotFenced) && !mutant::on(Mutant::OldIdsNotFenced) {
         let more: BTreeSet<_> = manifest.transactional_ids.difference(&evidence.fenced).cloned().collect();
         if !more.is_empty() {
-            return Ok(Recovery::Fence(in_order(more)));
+            return Ok(Recovery::Fence(more));
         }
     }
     for (partition, offset) in &offsets {
@@ -308,25 +309,13 @@ pub fn next_checkpoint(committed: Option<CheckpointId>, seen_in_storage: impl In
 }
 
 /// Every id that an older attempt may commit with, as far as it can be known: today's, and those that the manifests in storage
-/// name (all of them: which one is committed is not known yet). To be fenced **one after the other, in this order**; the
-/// producers of today's ids are kept, since a second initialisation would be a fence of its own.
+/// name (all of them: which one is committed is not known yet).
 #[must_use]
-pub fn ids_to_fence<'a>(today: &'a [String], manifests: impl IntoIterator<Item = &'a BTreeSet<String>>) -> Vec<String> {
+pub fn ids_to_fence<'a>(today: &'a [String], manifests: impl IntoIterator<Item = &'a BTreeSet<String>>) -> BTreeSet<String> {
     let older = manifests.into_iter().flatten().filter(|_| !mutant::on(Mutant::OldIdsNotFenced));
-    let ids: BTreeSet<_> = older.chain(today).cloned().collect();
-    let mut ids = in_order(ids);
+    let mut ids: BTreeSet<_> = older.chain(today).cloned().collect();
     if mutant::on(Mutant::ForgottenIdWhenFencing) {
-        ids.remove(0);
-    }
-    ids
-}
-
-/// By number: `g-2` before `g-10`.
-fn in_order(ids: BTreeSet<String>) -> Vec<String> {
-    let mut ids: Vec<_> = ids.into_iter().collect();
-    ids.sort_by(|one, other| (one.len(), one).cmp(&(other.len(), other)));
-    if mutant::on(Mutant::FencedInAnyOrder) {
-        ids.reverse();
+        ids.pop_first();
     }
     ids
 }

@@ -53,6 +53,8 @@ struct Output {
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Broker {
     ids: [Id; IDS],
+    /// Epoch of the owner id.
+    owner: u8,
     /// The output topic in the order of its offsets, without what was aborted.
     outputs: Vec<Output>,
     pub(super) committed: [Option<(u8, Named)>; PARTITIONS],
@@ -73,6 +75,17 @@ impl Broker {
         let found = &mut self.ids[usize::from(id)];
         found.epoch += 1;
         found.epoch
+    }
+
+    /// Initialises the owner id.
+    pub(super) fn take(&mut self) -> u8 {
+        self.owner += 1;
+        self.owner
+    }
+
+    /// A request with the owner id.
+    pub(super) fn prove(&self, owner: u8) -> Result<(), Fenced> {
+        if self.owner == owner { Ok(()) } else { Err(Fenced) }
     }
 
     fn abort(&mut self, id: u8) {

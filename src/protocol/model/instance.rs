@@ -41,6 +41,9 @@ pub(super) enum Instance {
 pub(super) struct Recovering {
     pub(super) attempt: u8,
     pool: u8,
+    /// Epoch of the owner id, once it is taken.
+    owner: Option<u8>,
+    proven: bool,
     to_fence: Vec<u8>,
     epochs: [Option<u8>; IDS],
     read: Option<[Option<(u8, Named)>; PARTITIONS]>,
@@ -53,9 +56,14 @@ pub(super) struct Recovering {
 /// A producer of the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Producer {
+    /// May be written to.
     Ready(u8),
+    /// Initialised; whether the job is still ours has not been asked since.
+    Unproven(u8),
     Writing,
     Used,
+    /// Only a mutant asks before.
+    ProvenTooEarly,
 }
 
 /// A transaction that is written to or waits for its commit.
@@ -88,6 +96,7 @@ enum Work {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Running {
     pub(super) attempt: u8,
+    owner: u8,
     core: Coordinator,
     tasks: [Task; PARTITIONS],
     /// Files of the last manifest: reused where the state has not changed.
@@ -116,7 +125,9 @@ struct Making {
 /// One step of one instance. Those that are faults say so in [`Step::is_fault`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Step {
-    Fence,
+    Own,
+    Fence(u8),
+    Prove,
     Read,
     Decide,
     LookAgain,
@@ -128,7 +139,8 @@ pub(super) enum Step {
     Confirm,
     DeleteManifests,
     DeleteFiles,
-    Initialise,
+    Initialise(u8),
+    ProveProducer(u8),
     Barrier,
     Acknowledge,
     Trigger(Trigger),
@@ -171,19 +183,24 @@ impl Instance {
         let to_fence = recovery::ids_to_fence(&today, older).iter().map(|id| super::id(id)).collect();
         let read = on(Mutant::ReadBeforeFence).then_some(outside.broker.committed);
         let listed = on(Mutant::ListedOnce).then(|| outside.store.clone());
-        Instance::Recovering(Recovering { attempt, pool, to_fence, epochs: [None; IDS], read, refused: None, listed })
+        Instance::Recovering(Recovering {
+            attempt,
+            pool,
+            owner: None,
+            proven: false,
+            to_fence,
+            epochs: [None; IDS],
+            read,
+            refused: None,
+            listed,
+        })
     }
 
     /// What it may do next, the most urgent first. `last` is the highest checkpoint number that may be begun.
     pub(super) fn steps(&self, records: [u8; PARTITIONS], last: u8, savepoint: bool, steps: &mut Vec<Step>) {
         match self {
             Instance::Down | Instance::Finished | Instance::Refused(..) => {}
-            Instance::Recovering(recovering) => steps.push(match recovering {
-                Recovering { to_fence, .. } if !to_fence.is_empty() => Step::Fence,
-                Recovering { read: None, .. } => Step::Read,
-                Recovering { refused: Some(_), .. } => Step::LookAgain,
-                Recovering { .. } => Step::Decide,
-            }),
+            Instance::Recovering(recovering) => recovering.steps(steps),
             Instance::Running(running) => running.steps(records, last, savepoint, steps),
         }
     }
@@ -235,11 +252,33 @@ impl Instance {
 }
 
 impl Recovering {
+    fn steps(&self, steps: &mut Vec<Step>) {
+        let own_first = !on(Mutant::OwnerTakenLast);
+        let to_fence = 0..u8::try_from(self.to_fence.len()).expect("small");
+        match self {
+            Recovering { owner: None, .. } if own_first || to_fence.is_empty() => steps.push(Step::Own),
+            _ if !to_fence.is_empty() => steps.extend(to_fence.map(Step::Fence)),
+            Recovering { proven: false, .. } => steps.push(Step::Prove),
+            Recovering { read: None, .. } => steps.push(Step::Read),
+            Recovering { refused: Some(_), .. } => steps.push(Step::LookAgain),
+            Recovering { .. } => steps.push(Step::Decide),
+        }
+    }
+
     fn step(&mut self, step: Step, outside: &mut Outside<'_>) -> Result<Option<Running>, Ended> {
         match step {
-            Step::Fence => {
-                let id = self.to_fence.remove(0);
+            Step::Own => {
+                self.owner = Some(outside.broker.take());
+                Ok(None)
+            }
+            Step::Fence(index) => {
+                let id = self.to_fence.remove(usize::from(index));
                 self.epochs[usize::from(id)] = Some(outside.broker.initialise(id));
+                Ok(None)
+            }
+            Step::Prove => {
+                outside.broker.prove(self.owner.unwrap_or_default())?;
+                self.proven = true;
                 Ok(None)
             }
             Step::Read => {
@@ -279,7 +318,7 @@ impl Recovering {
         let (base, positions, next) = match recovery::decide(&job, "g", &evidence) {
             Ok(Recovery::Fence(ids)) => {
                 self.to_fence = ids.iter().map(|id| super::id(id)).collect();
-                self.read = None;
+                (self.read, self.proven) = (None, false);
                 return Ok(None);
             }
             Ok(Recovery::FirstStart) => {
@@ -326,6 +365,7 @@ impl Recovering {
         let job = super::job();
         let mut running = Running {
             attempt: self.attempt,
+            owner: self.owner.unwrap_or_default(),
             core: Coordinator::new(Plan { job, tasks: PARTITIONS, next: number(next), base, positions }),
             tasks,
             files,
@@ -372,8 +412,13 @@ impl Running {
                 steps.push(Step::CheckpointTimesOut);
             }
         }
-        if matches!(self.producers[self.next_id()], Producer::Used) {
-            steps.push(Step::Initialise);
+        for (id, producer) in (0..).zip(&self.producers) {
+            match producer {
+                Producer::Used if on(Mutant::ProvenTooEarly) => steps.push(Step::ProveProducer(id)),
+                Producer::Used | Producer::ProvenTooEarly => steps.push(Step::Initialise(id)),
+                Producer::Unproven(_) => steps.push(Step::ProveProducer(id)),
+                Producer::Ready(_) | Producer::Writing => {}
+            }
         }
         let all_read = self.tasks.iter().zip(records).all(|(task, records)| task.position >= records);
         if self.next_number().is_some_and(|next| next <= last) {
@@ -453,7 +498,7 @@ impl Running {
 
     fn step(&mut self, step: Step, outside: &mut Outside<'_>) -> Result<(), Ended> {
         match step {
-            Step::Fence | Step::Read | Step::Decide | Step::LookAgain => Ok(()),
+            Step::Own | Step::Fence(_) | Step::Read | Step::Decide | Step::LookAgain => Ok(()),
             Step::Process(partition) => {
                 let task = &mut self.tasks[usize::from(partition)];
                 if let Some(open) = &mut self.open {
@@ -477,12 +522,24 @@ impl Running {
                 Ok(())
             }
             Step::UploadFails | Step::PutFails => self.prepare_failed(),
-            Step::Initialise => {
-                let next = self.next_id();
-                self.producers[next] = Producer::Ready(outside.broker.initialise(u8::try_from(next).expect("small")));
+            Step::Initialise(id) => {
+                let epoch = outside.broker.initialise(id);
+                let enough = on(Mutant::ProducerNotProven) || on(Mutant::ProvenTooEarly);
+                self.producers[usize::from(id)] = if enough { Producer::Ready(epoch) } else { Producer::Unproven(epoch) };
                 self.take_producer();
-                self.tell_flushed()
+                Ok(())
             }
+            Step::Prove | Step::ProveProducer(_) if outside.broker.prove(self.owner).is_err() => Err(Ended::Failed),
+            Step::ProveProducer(id) => {
+                let producer = &mut self.producers[usize::from(id)];
+                *producer = match *producer {
+                    Producer::Unproven(epoch) => Producer::Ready(epoch),
+                    _ => Producer::ProvenTooEarly,
+                };
+                self.take_producer();
+                Ok(())
+            }
+            Step::Prove => Ok(()),
             Step::CheckpointTimesOut => match &self.making {
                 Some(making) => self.tell(Event::TimedOut { checkpoint: number(making.number) }),
                 None => Ok(()),
@@ -530,9 +587,8 @@ impl Running {
     }
 
     fn tell_flushed(&mut self) -> Result<(), Ended> {
-        let next_is_ready = self.open.is_some() || on(Mutant::NextProducerLate);
         match &mut self.making {
-            Some(making) if making.delivered && !making.flush_told && next_is_ready => {
+            Some(making) if making.delivered && !making.flush_told => {
                 making.flush_told = true;
                 let checkpoint = number(making.number);
                 self.tell(Event::OutputFlushed { checkpoint })

@@ -41,11 +41,10 @@ fn scenarios() -> Vec<Scenario> {
         Scenario { name: "one process, three attempts, one fault", pools: &[2, 2, 2], ..one() },
         Scenario { name: "one process, a savepoint, two partitions", records: [1, 1], last: 3, savepoint: true, ..one() },
         Scenario { name: "two processes, crashes, one fault", records: [1, 0], ..two() },
-        Scenario { name: "two processes, crashes, a savepoint", faults: 0, savepoint: true, ..two() },
+        Scenario { name: "two processes, pauses, a savepoint", records: [1, 0], savepoint: true, ..calm() },
         calm(),
         Scenario { name: "two processes, the pool shrinks from 3 to 2", pools: &[3, 2], ..calm() },
-        Scenario { name: "two processes, the pool grows from 2 to 3", pools: &[2, 3], ..calm() },
-        Scenario { name: "two processes, three attempts", pools: &[2, 2, 2], crashes: true, records: [1, 0], last: 1, ..calm() },
+        Scenario { name: "two processes, three attempts", pools: &[2, 2, 2], records: [1, 0], last: 1, ..calm() },
     ]
 }
 
@@ -54,7 +53,8 @@ fn deeper_scenarios() -> Vec<Scenario> {
     vec![
         Scenario { name: "one process, three attempts, two faults", pools: &[2, 2, 2], faults: 2, ..one() },
         Scenario { name: "two processes, crashes, one fault, more records", ..two() },
-        Scenario { name: "two processes, crashes, a savepoint, longer", last: 3, faults: 0, savepoint: true, ..two() },
+        Scenario { name: "two processes, crashes, a savepoint", faults: 0, savepoint: true, ..two() },
+        Scenario { name: "two processes, the pool grows from 2 to 3", pools: &[2, 3], ..calm() },
         Scenario { name: "two processes, three producers, longer", pools: &[3, 3], last: 5, records: [4, 0], ..calm() },
         Scenario { name: "two processes, three attempts, one fault", pools: &[2, 2, 2], records: [1, 0], last: 1, ..two() },
     ]
@@ -76,7 +76,6 @@ fn mutants() -> Vec<(Mutant, Scenario)> {
         (NumberUsedTwice, one()),
         (UncommittedStartRefused, one()),
         (ForgottenIdWhenFencing, calm()),
-        (FencedInAnyOrder, calm()),
         (OldIdsNotFenced, Scenario { pools: &[3, 2], ..calm() }),
         (NamedIdsNotFenced, Scenario { pools: &[3, 2], ..calm() }),
         (NewerCheckpointsDeleted, calm()),
@@ -84,8 +83,10 @@ fn mutants() -> Vec<(Mutant, Scenario)> {
         (SavepointsDeleted, Scenario { savepoint: true, ..one() }),
         (SentBeforeFlush, one()),
         (ProducerReused, Scenario { last: 3, ..one() }),
-        (NextProducerLate, calm()),
-        (BeginsWithAnyId, calm()),
+        (OwnerTakenLast, calm()),
+        (ProducerNotProven, calm()),
+        (ProvenTooEarly, calm()),
+        (BeginsWithAnyId, Scenario { pools: &[3, 2], ..calm() }),
         (ReadBeforeFence, calm()),
         (ListedOnce, calm()),
         (ManifestOverwritten, Scenario { faults: 1, crashes: true, ..two() }),
