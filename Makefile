@@ -5,7 +5,7 @@ CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/sluicegate
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 # A cargo that setup has just installed is not in PATH yet.
 export PATH := $(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
-export EVENTS KILLS SEED KAFKA BROKER
+export EVENTS KILLS SEED KAFKA BROKER MINUTES RATE FAULTS
 
 RELEASE := $(CARGO_TARGET_DIR)/release
 # One profile for everything, see Cargo.toml.
@@ -13,7 +13,7 @@ CARGO := cargo
 BUILD := $(CARGO) build --release --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test bench lint clean
+.PHONY: help setup build demo test chaos bench lint clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,7 +32,14 @@ demo: build ## Orders on a real Kafka with kill -9 on the way, then the audit (E
 
 test: setup lint ## All tests: unit, property, and on a real Kafka
 	@$(BUILD) --quiet --package integration-tests --bin broker
+	@# The tests of the whole program start it; cargo does not build a program for the tests of another package.
+	@$(BUILD) --package sluicegate --features sluicegate/fault-injection
 	$(RELEASE)/broker --heap 512m -- $(CARGO) test --release --locked --workspace --features sluicegate/fault-injection
+
+chaos: setup ## Random faults under live load on a real Kafka, then the audit (MINUTES=10 SEED=... RATE=5000 FAULTS=all)
+	@$(BUILD) --package sluicegate --features sluicegate/fault-injection
+	@$(BUILD) --quiet --package integration-tests --bin chaos
+	@SLUICEGATE_BIN=$(RELEASE)/sluicegate $(RELEASE)/chaos
 
 bench: build ## Measure throughput, memory, checkpoints and recovery into docs/performance.md (EVENTS=2000000)
 	@$(BUILD) --quiet --package integration-tests --bin bench
