@@ -89,7 +89,7 @@ impl Checkpointer {
     }
 
     fn publish(&mut self, manifest: &Manifest) -> Result<ManifestRef, Failure> {
-        // Before the first commit of this attempt: what is there now and not ours was left behind by dead attempts.
+        // Once per attempt: what dead attempts have left behind is found, to be cleared away after a commit.
         if let Err(failure) = self.collector.survey() {
             tracing::warn!(%failure, "old checkpoints could not be listed; they are kept");
         }
