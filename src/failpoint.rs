@@ -5,11 +5,14 @@
 
 use crate::protocol::Failure;
 
-/// Every point, in the order in which a checkpoint passes them. A test fails if one is never reached.
+/// Every point, in the order in which a recovery and then a checkpoint pass them. A test fails if one is never reached.
 pub const NAMES: &[&str] = &[
+    "during-fencing",
     "during-recovery",
+    "during-restore",
     "before-flush",
     "before-prepare",
+    "during-upload",
     "after-upload",
     "after-manifest",
     "during-commit",
@@ -30,16 +33,17 @@ pub fn hit(name: &'static str) -> Result<(), Failure> {
     armed::hit(name)
 }
 
-/// Whether the protection `name` is switched off, to prove that its test can fail. Never in a release.
+/// Whether the protection `name` is switched off, to prove that its test can fail. Never in a release. Names are those in the
+/// calls of this function, and the deliberate bugs of `src/protocol/mutant.rs`; docs/reliability.md says which test needs which.
 #[cfg(not(feature = "fault-injection"))]
 #[inline(always)]
-pub fn switched_off(_name: &'static str) -> bool {
+pub fn switched_off(_name: &str) -> bool {
     false
 }
 
 /// Whether `SLUICEGATE_SWITCHED_OFF` names the protection `name`.
 #[cfg(feature = "fault-injection")]
-pub fn switched_off(name: &'static str) -> bool {
+pub fn switched_off(name: &str) -> bool {
     static OFF: std::sync::OnceLock<Vec<String>> = std::sync::OnceLock::new();
     let off = OFF.get_or_init(|| {
         let list = std::env::var("SLUICEGATE_SWITCHED_OFF").unwrap_or_default();

@@ -111,6 +111,9 @@ pub struct InputPosition {
     pub partition: i32,
     /// Offset of the next record to read: at least 0, never "earliest" or "latest".
     pub offset: i64,
+    /// Offset of the first record that the job has read, or would have: the numbers that `source.start` was resolved to. An audit
+    /// begins there.
+    pub began: i64,
     /// Highest event time seen in this partition, in ms; null before the first record.
     pub timestamp_seen: Option<i64>,
     /// Whether the partition had stopped holding the watermark back.
@@ -214,7 +217,18 @@ impl Manifest {
     /// The offset of the next record to read, per partition.
     #[must_use]
     pub fn positions(&self) -> Positions {
-        self.input.iter().map(|input| (TopicPartition::new(input.topic.as_str(), input.partition), input.offset)).collect()
+        self.positions_by(|input| input.offset)
+    }
+
+    /// Where the job began to read, per partition.
+    #[must_use]
+    pub fn began(&self) -> Positions {
+        self.positions_by(|input| input.began)
+    }
+
+    fn positions_by(&self, offset: impl Fn(&InputPosition) -> i64) -> Positions {
+        let input = self.input.iter();
+        input.map(|input| (TopicPartition::new(input.topic.as_str(), input.partition), offset(input))).collect()
     }
 
     /// The bytes to store: pretty JSON with a line end.
@@ -264,9 +278,9 @@ impl Manifest {
     /// What must hold in any manifest, whoever wrote it.
     fn check(&self) -> Result<(), String> {
         let mut partitions = BTreeSet::new();
-        for InputPosition { topic, partition, offset, .. } in &self.input {
-            if *offset < 0 || *partition < 0 {
-                return Err(format!("input {topic}-{partition} at offset {offset}: not a position"));
+        for InputPosition { topic, partition, offset, began, .. } in &self.input {
+            if *offset < 0 || *partition < 0 || !(0..=*offset).contains(began) {
+                return Err(format!("input {topic}-{partition} at offset {offset}, begun at {began}: not a position"));
             }
             if !partitions.insert((topic, partition)) {
                 return Err(format!("input {topic}-{partition} is there twice"));

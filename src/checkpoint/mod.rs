@@ -46,6 +46,8 @@ mod folder_tests;
 mod random_histories;
 
 pub use garbage::{Collected, Collector, Retention};
+#[cfg(test)]
+pub(crate) use location::Connected;
 pub use location::Location;
 pub use manifest::{BaseManifest, GraphIdentity, InputPosition, Manifest, OperatorEntry, Reason, StateEntry, StateFile};
 pub use restore::{RestoreProgress, RestoreReport};

@@ -6,6 +6,7 @@ use super::{
     retry::retry,
     storage::Storage,
 };
+use crate::failpoint;
 use crate::protocol::Failure;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::{ObjectStoreExt, path::Path as ObjectPath};
@@ -235,6 +236,9 @@ impl Sink {
     }
 
     fn check(self, wanted: &StateFile) -> Result<(), Trouble> {
+        if failpoint::switched_off("file-hash") {
+            return Ok(());
+        }
         if self.size != wanted.size {
             return Err(Trouble::new(Class::Damaged, format!("it has {} bytes, the manifest says {}", self.size, wanted.size)));
         }

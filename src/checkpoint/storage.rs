@@ -231,6 +231,16 @@ impl Storage {
         Ok((manifest, Manifest::reference(checkpoint, &bytes)))
     }
 
+    /// Whether only the beginning of manifest `checkpoint` is there: a put that was cut off.
+    ///
+    /// # Errors
+    /// Transient: no answer.
+    pub fn is_torn(&self, checkpoint: CheckpointId) -> Result<bool, Failure> {
+        let bytes = self.get_if_present(&self.layout().manifest(checkpoint))?;
+        let parsed = bytes.map(|bytes| serde_json::from_slice::<serde::de::IgnoredAny>(&bytes));
+        Ok(matches!(parsed, Some(Err(why)) if why.is_eof()))
+    }
+
     /// The manifest that committed offsets point to; its hash is compared before anything in it is believed.
     ///
     /// # Errors
@@ -299,19 +309,16 @@ impl Storage {
     fn ownership(&self) -> Result<Ownership, Failure> {
         let path = self.layout().owner();
         let shown = self.show(&path);
-        let Some(bytes) = self.get_if_present(&path)? else {
-            let root = self.layout().root();
-            let store = self.store();
-            let inside = self
-                .run(PATIENCE, || async { store.list_with_delimiter(Some(root)).await.map_err(Trouble::of) })
-                .map_err(|trouble| self.failed(trouble, Access::Read, root))?;
-            if inside.objects.is_empty() && inside.common_prefixes.is_empty() {
-                return Ok(Ownership::Free);
-            }
-            return Err(Failure::refused(format!(
-                "{} holds files but no job.json: not a checkpoint folder of sluicegate; point checkpoint.storage elsewhere",
-                self.show(root)
-            )));
+        let bytes = match self.get_if_present(&path)? {
+            Some(bytes) => bytes,
+            None if self.is_empty()? => return Ok(Ownership::Free),
+            // Whoever makes the folder writes job.json first: it may have done so between the two questions.
+            None => self.get_if_present(&path)?.ok_or_else(|| {
+                Failure::refused(format!(
+                    "{} holds files but no job.json: not a checkpoint folder of sluicegate; point checkpoint.storage elsewhere",
+                    self.show(self.layout().root())
+                ))
+            })?,
         };
         let refuse = |why: String| Failure::refused(format!("{shown}: {why}"));
         let owner: Owner = match serde_json::from_slice(&bytes) {
@@ -334,6 +341,14 @@ impl Storage {
             )));
         }
         Ok(Ownership::Ours)
+    }
+
+    /// Whether the folder holds nothing at all.
+    fn is_empty(&self) -> Result<bool, Failure> {
+        let (root, store) = (self.layout().root(), self.store());
+        let inside = self.run(PATIENCE, || async { store.list_with_delimiter(Some(root)).await.map_err(Trouble::of) });
+        let inside = inside.map_err(|trouble| self.failed(trouble, Access::Read, root))?;
+        Ok(inside.objects.is_empty() && inside.common_prefixes.is_empty())
     }
 
     /// Conditional put that counts what lies there already as done when it is the same: a try whose answer was lost.
@@ -377,7 +392,11 @@ impl Storage {
         }
     }
 
-    pub(super) fn has_manifest(&self, checkpoint: CheckpointId) -> Result<bool, Failure> {
+    /// Whether anything lies under the name of manifest `checkpoint`.
+    ///
+    /// # Errors
+    /// Transient: no answer.
+    pub fn has_manifest(&self, checkpoint: CheckpointId) -> Result<bool, Failure> {
         Ok(self.get_if_present(&self.layout().manifest(checkpoint))?.is_some())
     }
 

@@ -6,6 +6,7 @@ use super::{
     retry::retry,
     storage::Storage,
 };
+use crate::failpoint;
 use crate::protocol::{CheckpointId, Failure};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -177,6 +178,7 @@ impl Job<'_> {
                 .await
                 .map_err(|trouble| self.storage.failed(trouble, Access::Write, &target))?;
             drop(buffer);
+            failpoint::hit("during-upload")?;
             return Ok(Done { file, new: true });
         }
         let mut size = first.len() as u64;

@@ -9,7 +9,7 @@ use crate::{
     audit::{self, Committed, JobRules, Options, Progress, Record, Step, Topic, Verdict},
     config::{self, Settings},
     jobs::orders::names,
-    kafka::{Isolation, Polled, Start, TopicScan},
+    kafka::{Isolation, Polled, TopicScan},
     observe::logging,
     protocol::{Failure, FailureKind},
 };
@@ -72,17 +72,11 @@ fn not_recovery(failure: Failure) -> Failure {
 /// What the job has committed, in the audit's words.
 fn prepare(settings: &Settings) -> Result<Committed, Failure> {
     let group = &settings.kafka.group;
-    let Some(CommittedJob { positions, manifest, began }) = committed::read(settings).map_err(not_recovery)? else {
+    let Some(CommittedJob { positions, manifest }) = committed::read(settings).map_err(not_recovery)? else {
         return Err(Failure::fatal(format!(
             "group {group} has committed nothing, so there is nothing to audit: check kafka.group and job.name, or run the job first"
         )));
     };
-    if settings.source.start == Start::Latest {
-        return Err(Failure::fatal(
-            "where the job began is not known, because source.start is \"latest\": give the offsets that it began at, like \
-             --set 'source.start={ offsets = { 0 = 120, 1 = 80 } }'",
-        ));
-    }
     let operator = |name: &str| manifest.operators.iter().find(|operator| operator.name == name);
     let watermark = operator(names::PURCHASES).and_then(|operator| operator.watermark).unwrap_or(i64::MIN);
     let waiting = operator(names::BATCHES).map_or(&[][..], |operator| &operator.operator_state);
@@ -90,6 +84,7 @@ fn prepare(settings: &Settings) -> Result<Committed, Failure> {
         Some(event) => Ok(event.as_bytes().to_vec()),
         None => Err(Failure::fatal(format!("checkpoint {}: an event that waits for its batch has no JSON", manifest.checkpoint))),
     });
+    let began = manifest.began();
     let from = |partition| began.get(partition).copied().unwrap_or(0);
     Ok(Committed {
         input_topic: settings.source.topic.clone(),

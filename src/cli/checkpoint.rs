@@ -183,6 +183,7 @@ mod tests {
                 topic: "orders".into(),
                 partition: 0,
                 offset: 10 * number as i64,
+                began: 0,
                 timestamp_seen: None,
                 idle: false,
             };

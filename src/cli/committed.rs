@@ -15,8 +15,6 @@ pub(super) struct CommittedJob {
     pub(super) positions: Positions,
     /// The checkpoint that belongs to them.
     pub(super) manifest: Manifest,
-    /// Where the job began, as far as its settings and the log tell.
-    pub(super) began: Positions,
 }
 
 /// Reads the committed checkpoint; none if the job has never committed.
@@ -47,6 +45,5 @@ pub(super) fn read(settings: &Settings) -> Result<Option<CommittedJob>, Failure>
     }
     let pointer: Pointer = metadata.parse().map_err(|error| Failure::fatal(format!("group {}: {error}", kafka.group)))?;
     let (manifest, _) = checkpoint::open(settings)?.read_committed(&pointer)?;
-    let began = cluster.resolve(&settings.source.start, &partitions)?;
-    Ok(Some(CommittedJob { positions, manifest, began }))
+    Ok(Some(CommittedJob { positions, manifest }))
 }

@@ -144,7 +144,7 @@ pub const KEYS: &[Key] = &[
         "restart.attempts",
         "5",
         "1 to 1000000",
-        "Restarts before the program gives up. A completed checkpoint sets the count back to zero.",
+        "Restarts before the program gives up. The second completed checkpoint of an attempt sets the count back to zero; the first is taken at once and shows nothing.",
     ),
     key("restart.delay", "30s", "0s to 1h", "Pause between a failed attempt and the next."),
     key(

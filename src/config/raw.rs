@@ -138,7 +138,8 @@ impl Reading {
     fn command_line(&mut self, sources: &Sources) {
         for assignment in &sources.set {
             match assignment.split_once('=') {
-                Some((key, value)) => self.insert(key.trim(), Value::from_plain(value.trim()), Origin::Set),
+                // As a file would have it: kafka.properties."linger.ms".
+                Some((key, value)) => self.insert(&key.trim().replace('"', ""), Value::from_plain(value.trim()), Origin::Set),
                 None => self.problems.add(Origin::Set, "", format!("{assignment:?} is not of the form section.key=value")),
             }
         }

@@ -124,7 +124,7 @@ pub enum Restart {
     None,
     /// Another attempt after a pause.
     FixedDelay {
-        /// Restarts; a completed checkpoint sets the count back to zero.
+        /// Restarts; the second completed checkpoint of an attempt sets the count back to zero.
         attempts: u32,
         /// The pause.
         delay: Duration,

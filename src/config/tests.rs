@@ -125,13 +125,16 @@ fn a_file_that_is_absent_or_no_toml_is_told_with_its_place() {
 fn properties_of_librdkafka_pass_through_and_those_that_exactly_once_rests_on_are_refused() {
     let (_file, mut sources) = file("[kafka.properties]\n\"linger.ms\" = 20\n\"security.protocol\" = \"SSL\"\n");
     sources.environment = vec![("SLUICEGATE__KAFKA__PROPERTIES__SASL_PASSWORD".into(), "hunter2".into())];
-    sources.set = vec!["kafka.properties.enable.ssl.certificate.verification=false".into()];
+    sources.set = ["kafka.properties.enable.ssl.certificate.verification=false", "kafka.properties.\"batch.size\"=5000"]
+        .map(Into::into)
+        .into();
     let kafka = load(&sources).unwrap().kafka;
     let expected = [
         ("linger.ms", "20"),
         ("security.protocol", "SSL"),
         ("sasl.password", "hunter2"),
         ("enable.ssl.certificate.verification", "false"),
+        ("batch.size", "5000"),
     ];
     assert_eq!(kafka.connection.properties, expected.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
     assert!(!format!("{kafka:?}").contains("hunter2"), "a secret is shown: {kafka:?}");

@@ -41,6 +41,9 @@ const OUTPUT_CHANNEL: usize = 4;
 /// How long the threads of an ended attempt may take to notice. They look at the end between slices of every blocking call.
 const GRACE: Duration = Duration::from_secs(60);
 
+/// After so long somebody is told why.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// All that an attempt begins with.
 pub struct Attempt {
     /// The graph.
@@ -120,10 +123,20 @@ impl Threads {
     }
 
     /// Waits for all threads, which have been told to stop.
-    fn join(self) {
-        let deadline = Instant::now() + GRACE;
+    fn join(self, ending: &Ending) {
+        let began = Instant::now();
+        let (deadline, mut told) = (began + GRACE, false);
         for (name, handle) in self.handles {
             while !handle.is_finished() {
+                if !told && began.elapsed() >= PATIENCE {
+                    told = true;
+                    let failure = match ending {
+                        Ending::Failed { failure, .. } => Some(tracing::field::display(failure)),
+                        Ending::Finished => None,
+                    };
+                    // A call of librdkafka may last until its time-out while no broker answers.
+                    tracing::warn!(thread = name, failure, "the attempt is over, but a thread of it has not ended yet");
+                }
                 if Instant::now() >= deadline {
                     // The next attempt must not run beside it: the process is given up, and whoever supervises it starts anew.
                     tracing::error!(thread = name, "did not end within {GRACE:?}; giving up the process");
@@ -187,7 +200,7 @@ impl Attempt {
             Err(failure) => Ending::Failed { failure, checkpoint: None },
         };
         stop.stop();
-        threads.join();
+        threads.join(&ending);
         ending
     }
 

@@ -27,6 +27,12 @@ pub trait Cluster: Send + Sync {
     /// Reads from `positions`.
     fn reader(&self, positions: &Positions) -> Result<Box<dyn SplitReader>, Failure>;
 
+    /// Whether the job is still that of this process, which has made an attempt before.
+    ///
+    /// # Errors
+    /// Fenced if another instance has taken it since; transient or attempt if that could not be found out.
+    fn still_ours(&self, stop: &Stop) -> Result<(), Failure>;
+
     /// Takes the job over. Fences `fence` and `ids`: whoever used them cannot commit any more, and what they left open is aborted. Gives out
     /// transactions on `ids` then, the first one on the first id: every pool of every size has it, so that a successor that
     /// knows no manifest of this attempt fences it all the same. `witness` is any input partition: ownership is proven with an offset of it

@@ -209,13 +209,23 @@ impl Driver {
         match &self.making {
             Some(making) if now >= making.deadline => {
                 let checkpoint = making.checkpoint;
-                self.core.handle(Event::TimedOut { checkpoint })
+                let commands = self.core.handle(Event::TimedOut { checkpoint });
+                // It was committed, and clearing away takes too long: nobody waits for that.
+                self.finish(checkpoint, now);
+                commands
             }
             None if now >= self.next_due => {
                 self.next_due = now + self.schedule.interval;
                 self.core.handle(Event::TriggerDue { trigger: Trigger::Interval })
             }
             _ => Vec::new(),
+        }
+    }
+
+    /// Nothing of `checkpoint` is waited for any more. A confirmation that comes late must not end the next one.
+    fn finish(&mut self, checkpoint: CheckpointId, now: Instant) {
+        if self.making.take_if(|making| making.checkpoint == checkpoint).is_some() {
+            self.next_due = self.next_due.max(now + self.schedule.min_pause);
         }
     }
 
@@ -286,9 +296,7 @@ impl Driver {
                 Event::CommitFailed { checkpoint, outcome, message }
             }
             TaskEvent::Confirmed { checkpoint } => {
-                self.making = None;
-                let pause = now + self.schedule.min_pause;
-                self.next_due = self.next_due.max(pause);
+                self.finish(checkpoint, now);
                 Event::Confirmed { checkpoint }
             }
             TaskEvent::CaughtUp { .. } => {
@@ -360,6 +368,7 @@ impl Driver {
     /// Gives new partitions to the sources in turn.
     fn add_partitions(&mut self, positions: &Positions) -> Result<(), Failure> {
         let sources = self.links.sources.len().max(1);
+        self.blueprint.began.extend(positions.clone());
         for (partition, offset) in positions {
             let index = usize::try_from(partition.partition).unwrap_or(0) % sources;
             let Some(source) = self.links.sources.get(index) else { continue };

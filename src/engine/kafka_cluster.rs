@@ -6,15 +6,17 @@ use super::{
     source::{RawRecord, Round, SplitReader},
     stop::Stop,
 };
-use crate::failpoint;
 use crate::kafka::{
-    self, CommittedOffsets, Connection, Flushed, Isolation, Open, Outcome, Output, PoolSettings, ProducerPool, Reader,
-    ReaderSettings, Start,
+    self, CommittedOffsets, Connection, Flushed, Isolation, LastOwnership, Open, Outcome, Output, PoolSettings, ProducerPool,
+    Reader, ReaderSettings, Start,
 };
 use crate::protocol::{CommitPermit, Failure, Positions, TopicPartition, recovery::CommittedOffset};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -44,6 +46,10 @@ pub struct KafkaCluster {
     settings: KafkaSettings,
     asking: Arc<kafka::Cluster>,
     offsets: CommittedOffsets,
+    topics: Vec<String>,
+    /// Whether the topics were looked at since the last attempt.
+    looked: AtomicBool,
+    owned: LastOwnership,
 }
 
 impl KafkaCluster {
@@ -62,7 +68,7 @@ impl KafkaCluster {
             }
         });
         let offsets = CommittedOffsets::open(&settings.connection, &settings.group)?;
-        Ok(Self { settings, asking, offsets })
+        Ok(Self { settings, asking, offsets, topics, looked: AtomicBool::new(true), owned: LastOwnership::default() })
     }
 }
 
@@ -96,6 +102,10 @@ impl Cluster for KafkaCluster {
         Ok(Box::new(KafkaReader(Reader::open(&self.settings.connection, &self.settings.group, settings, positions)?)))
     }
 
+    fn still_ours(&self, stop: &Stop) -> Result<(), Failure> {
+        self.owned.prove(self.settings.patience, &stop.flag())
+    }
+
     fn transactions(
         &self,
         fence: &BTreeSet<String>,
@@ -103,6 +113,17 @@ impl Cluster for KafkaCluster {
         witness: &TopicPartition,
         stop: &Stop,
     ) -> Result<Box<dyn Transactions>, Failure> {
+        // Records for a topic that is gone are kept by the client until they time out, without a word; so it is said here, before an
+        // attempt makes any. A broker that has just started may not know yet what exists, so that another try may help.
+        if !self.looked.swap(false, Ordering::Relaxed) {
+            let missing = self.asking.missing(&self.topics)?;
+            if !missing.is_empty() {
+                let missing = missing.join(", ");
+                return Err(Failure::transient(format!(
+                    "topics that were there are gone: {missing}; what was in them is lost. Create them with: sluicegate topics create"
+                )));
+            }
+        }
         let settings = PoolSettings {
             group: self.settings.group.clone(),
             ids: ids.to_vec(),
@@ -116,7 +137,7 @@ impl Cluster for KafkaCluster {
             // The first question about offsets costs 50 to 100 ms, because the coordinator is looked for; its answer does not
             // matter yet.
             scope.spawn(|| self.offsets.read(std::slice::from_ref(witness), Duration::from_millis(200), &stop.flag()));
-            ProducerPool::start(&self.settings.connection, settings, stop.flag())
+            ProducerPool::start_again(&self.settings.connection, settings, &self.owned, stop.flag())
         })?;
         Ok(Box::new(KafkaTransactions { pool, patience: self.settings.patience }))
     }
@@ -184,9 +205,6 @@ struct KafkaFlushed(Flushed);
 
 impl FlushedTransaction for KafkaFlushed {
     fn commit(self: Box<Self>, permit: CommitPermit) -> CommitOutcome {
-        if let Err(failure) = failpoint::hit("during-commit") {
-            return CommitOutcome::Unknown(failure.message);
-        }
         match self.0.commit(permit) {
             Outcome::Committed(_) => CommitOutcome::Committed,
             Outcome::Fenced(message) => CommitOutcome::Fenced(message),

@@ -30,13 +30,15 @@ pub struct Blueprint {
     pub vertex_of_task: Vec<usize>,
     /// Positions of the last checkpoint.
     pub last: Positions,
+    /// Where the job began to read each partition.
+    pub began: Positions,
     reason: Reason,
     records: u64,
     watermark: Timestamp,
 }
 
 impl Blueprint {
-    /// For an attempt that begins at `start`.
+    /// For an attempt that begins at `start`, of a job that began at `began`.
     #[allow(clippy::too_many_arguments)]
     pub fn new(
         job: JobName,
@@ -45,7 +47,7 @@ impl Blueprint {
         transactional_ids: Vec<String>,
         plan: Plan,
         vertex_of_task: Vec<usize>,
-        start: Positions,
+        (start, began): (Positions, Positions),
     ) -> Self {
         let (reason, records) = (Reason::Interval, 0);
         Self {
@@ -57,6 +59,7 @@ impl Blueprint {
             plan,
             vertex_of_task,
             last: start,
+            began,
             reason,
             records,
             watermark: MIN_WATERMARK,
@@ -109,6 +112,7 @@ impl Blueprint {
                 topic: state.partition.topic.to_string(),
                 partition: state.partition.partition,
                 offset: state.offset,
+                began: self.began.get(&state.partition).copied().unwrap_or(0),
                 timestamp_seen: state.max_timestamp,
                 idle: state.idle,
             })

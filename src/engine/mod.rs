@@ -35,6 +35,8 @@ pub mod plan;
 mod port;
 mod recovery;
 mod restart;
+#[cfg(test)]
+mod simulation;
 mod sink;
 pub mod snapshot;
 pub mod source;

@@ -53,7 +53,7 @@ pub struct Recovered {
 /// are away.
 pub fn recover(cluster: &dyn Cluster, storage: &Storage, identity: Identity<'_>, stop: &Stop) -> Result<Recovered, Failure> {
     // Fence first: from here on nobody else can commit for this job.
-    let stored = stored_manifests(storage)?;
+    let stored = stored_manifests(storage, BTreeSet::new())?;
     let older = stored.values().flatten().map(|manifest| &manifest.transactional_ids);
     let mut fenced = recovery::ids_to_fence(identity.ids, older);
     let topic = source_topic(identity.plan)?;
@@ -83,7 +83,9 @@ pub fn recover(cluster: &dyn Cluster, storage: &Storage, identity: Identity<'_>,
             }
             recovery::Recovery::Restore(restore) => {
                 let checkpoint = restore.manifest.checkpoint;
-                let (manifest, reference) = storage.read_committed(&Pointer::to(identity.job, &restore.manifest))?;
+                let pointer = Pointer::to(identity.job, &restore.manifest);
+                let (manifest, reference) =
+                    storage.read_committed(&pointer).map_err(|refused| second_look(refused, &mut *transactions))?;
                 check_compatible(&manifest, &identity, topic)?;
                 let new: Vec<TopicPartition> = restore.new_partitions.into_iter().collect();
                 let mut positions = restore.positions;
@@ -94,6 +96,18 @@ pub fn recover(cluster: &dyn Cluster, storage: &Storage, identity: Identity<'_>,
                 return Ok(Recovered { base: Some((manifest, reference)), next, positions, transactions });
             }
         }
+    }
+}
+
+/// A refusal to restore is true only if the job is still ours: what is missed may be what a successor, which has committed since,
+/// has cleared away. Then we are fenced, and nobody has to do anything.
+pub fn second_look(refused: Failure, transactions: &mut dyn Transactions) -> Failure {
+    if refused.kind != FailureKind::Refused {
+        return refused;
+    }
+    match transactions.fence(&BTreeSet::new()) {
+        Ok(()) => refused,
+        Err(lost) => lost.context(refused),
     }
 }
 
@@ -126,9 +140,19 @@ fn evidence(
     let partitions: Vec<TopicPartition> =
         cluster.partitions(topic)?.into_iter().map(|number| TopicPartition::new(topic, number)).collect();
     let committed = cluster.committed(&partitions, stop)?;
+    // The named one is asked for by its name: a list may lag behind.
+    let named = committed.values().flatten().filter_map(|at| at.metadata.parse::<Pointer>().ok());
+    let manifests = stored_manifests(storage, named.map(|pointer| pointer.checkpoint).collect())?;
+    let mut torn = BTreeSet::new();
+    for (number, _) in manifests.iter().filter(|(_, found)| found.is_err()) {
+        if storage.is_torn(*number)? {
+            torn.insert(*number);
+        }
+    }
     Ok(Evidence {
         committed,
-        manifests: stored_manifests(storage)?,
+        manifests,
+        torn,
         markers: storage.markers()?.into_iter().map(|marker| (marker.checkpoint, marker.hash)).collect(),
         log_bounds: cluster.log_bounds(&partitions)?,
         fenced: fenced.clone(),
@@ -171,10 +195,14 @@ fn check_compatible(manifest: &Manifest, identity: &Identity<'_>, topic: &str) -
     Ok(())
 }
 
-/// The manifests in storage; for one that cannot be read, why.
-fn stored_manifests(storage: &Storage) -> Result<BTreeMap<CheckpointId, Result<StoredManifest, String>>, Failure> {
+/// The manifests in storage, and `named` whether they are listed or not; for one that cannot be read, why. One that is listed
+/// still, but gone, is not there.
+fn stored_manifests(
+    storage: &Storage,
+    named: BTreeSet<CheckpointId>,
+) -> Result<BTreeMap<CheckpointId, Result<StoredManifest, String>>, Failure> {
     let mut stored = BTreeMap::new();
-    for number in storage.list_manifests()? {
+    for number in storage.list_manifests()?.into_iter().chain(named) {
         let found = match storage.read_manifest(number) {
             Ok((manifest, reference)) => Ok(StoredManifest {
                 hash: reference.hash,
@@ -182,8 +210,9 @@ fn stored_manifests(storage: &Storage) -> Result<BTreeMap<CheckpointId, Result<S
                 positions: manifest.positions(),
                 transactional_ids: manifest.transactional_ids.into_iter().collect(),
             }),
-            Err(failure) if failure.kind == FailureKind::Refused => Err(failure.message),
-            Err(failure) => return Err(failure),
+            Err(failure) if failure.kind != FailureKind::Refused => return Err(failure),
+            Err(_) if !storage.has_manifest(number)? => continue,
+            Err(failure) => Err(failure.message),
         };
         stored.insert(number, found);
     }

@@ -8,7 +8,8 @@ use std::time::Duration;
 pub enum RestartStrategy {
     /// The first failure ends the job.
     None,
-    /// Up to `attempts` restarts, `delay` apart. A job that has committed a checkpoint since starts counting anew.
+    /// Up to `attempts` restarts, `delay` apart. A job that has made
+    /// progress since starts counting anew.
     FixedDelay {
         /// Restarts, at most.
         attempts: u32,

@@ -1,6 +1,6 @@
 //! One signal that ends all threads of an attempt.
 
-use crossbeam_channel::{Receiver, Sender, bounded, never, select};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
 use std::sync::{Arc, Mutex, atomic::AtomicBool, atomic::Ordering};
 
 /// The attempt is over; whoever sees it returns at once. Not an error of its own: the cause was reported by another thread.
@@ -22,12 +22,6 @@ impl Stop {
     pub fn new() -> Self {
         let (sender, receiver) = bounded(0);
         Self { flag: Arc::new(AtomicBool::new(false)), sender: Arc::new(Mutex::new(Some(sender))), receiver }
-    }
-
-    /// A signal that never comes.
-    #[must_use]
-    pub fn never() -> Self {
-        Self { flag: Arc::new(AtomicBool::new(false)), sender: Arc::new(Mutex::new(None)), receiver: never() }
     }
 
     /// Ends the attempt. Any number of times.

@@ -8,12 +8,13 @@ use super::{
     event::PartitionState,
     manifest::Blueprint,
     plan::{Plan, VertexKind},
-    recovery::{Identity, Recovered, recover, source_topic},
+    recovery::{Identity, Recovered, recover, second_look, source_topic},
     restart::{Patience, RestartStrategy},
     source::SourceInput,
     stop::Stop,
 };
-use crate::checkpoint::{Collector, Location, Manifest, Retention, Storage, Uploaded};
+use crate::checkpoint::{Collector, Location, Manifest, Retention, Started, Storage, Uploaded};
+use crate::failpoint;
 use crate::observe::{Health, Metrics, Status};
 use crate::protocol::{
     CheckpointId, Coordinator, Failure, FailureKind, JobName, ManifestRef, Plan as CorePlan, Positions, TopicPartition,
@@ -23,7 +24,10 @@ use crate::state::{Budget, KeyGroups, Settings as StateSettings, Store, Unclaime
 use crossbeam_channel::Receiver;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -74,6 +78,8 @@ pub struct Supervisor {
     health: Arc<Health>,
     /// When the last attempt ended: the clock of "time to recover".
     down_since: Instant,
+    /// The last attempt, as the checkpoint storage knows it.
+    last: Option<String>,
 }
 
 impl Supervisor {
@@ -86,7 +92,7 @@ impl Supervisor {
         metrics: Arc<Metrics>,
         health: Arc<Health>,
     ) -> Self {
-        Self { settings, cluster, plan, runtime, metrics, health, down_since: Instant::now() }
+        Self { settings, cluster, plan, runtime, metrics, health, down_since: Instant::now(), last: None }
     }
 
     /// Runs attempts until the job is finished, asked to stop, or must not go on.
@@ -120,24 +126,43 @@ impl Supervisor {
         }
     }
 
-    /// Says of a fenced attempt who took over, as far as the storage knows.
+    /// Says of a fenced attempt who took over. Whoever does has written so into the storage before; if nobody has, this looks like fencing
+    /// only: a transaction that the broker gave up, because it was away for long, does.
     fn named(&self, failure: Failure) -> Failure {
         if failure.kind != FailureKind::Fenced {
             return failure;
         }
-        let storage = Storage::inspect(&self.settings.location, &self.settings.job, self.runtime.clone());
-        let started = storage.and_then(|storage| storage.last_started()).ok().flatten();
-        let Some(other) = started.filter(|other| other.pid != std::process::id()) else { return failure };
-        Failure::fenced(format!(
-            "another instance of job {} took over: process {} on {}, started {}. This one ends; run one instance only ({})",
-            self.settings.job, other.pid, other.host, other.at, failure.message
-        ))
+        match self.last_started() {
+            None => failure,
+            Some(started) if self.last.as_ref() == Some(&started.attempt) => Failure::attempt(format!(
+                "a transaction was fenced, though no other instance has started since this one; it is taken for one that the broker \
+                 gave up ({})",
+                failure.message
+            )),
+            Some(other) => Failure::fenced(format!(
+                "another instance of job {} took over: process {} on {}, started {}. This one ends; run one instance only ({})",
+                self.settings.job, other.pid, other.host, other.at, failure.message
+            )),
+        }
     }
 
-    fn attempt(&self, asked: &Receiver<Ask>, patience: &Arc<Mutex<Patience>>) -> Result<Ending, Failure> {
+    /// None as well if the storage cannot tell.
+    fn last_started(&self) -> Option<Started> {
+        let storage = Storage::inspect(&self.settings.location, &self.settings.job, self.runtime.clone());
+        storage.and_then(|storage| storage.last_started()).ok().flatten()
+    }
+
+    fn attempt(&mut self, asked: &Receiver<Ask>, patience: &Arc<Mutex<Patience>>) -> Result<Ending, Failure> {
         let settings = &self.settings;
         let stop = Stop::new();
+        // An attempt that fails, for whatever reason, after another instance took over must not take the job back.
+        if let Some(last) = &self.last
+            && self.last_started().is_some_and(|started| started.attempt != *last)
+        {
+            self.cluster.still_ours(&stop)?;
+        }
         let storage = Storage::open(&settings.location, &settings.job, self.runtime.clone())?;
+        self.last = Some(storage.attempt().to_owned());
         let workspace = Workspace::create(&settings.state.dir, &settings.job)?;
         let ids = transactional_ids(&settings.group, settings.producers);
 
@@ -149,8 +174,9 @@ impl Supervisor {
             max_parallelism: settings.groups.count(),
             restore: settings.restore,
         };
-        let Recovered { base, next, positions, transactions } = recover(&*self.cluster, &storage, identity, &stop)?;
-        let (store, uploaded, restored_states) = self.restore(&storage, workspace, base.as_ref())?;
+        let Recovered { base, next, positions, mut transactions } = recover(&*self.cluster, &storage, identity, &stop)?;
+        let (store, uploaded, restored_states) =
+            self.restore(&storage, workspace, base.as_ref()).map_err(|refused| second_look(refused, &mut *transactions))?;
         tracing::info!(
             checkpoint = base.as_ref().map(|(_, manifest)| manifest.checkpoint.0),
             took = ?self.down_since.elapsed(),
@@ -169,6 +195,7 @@ impl Supervisor {
         let down_since = self.down_since;
         let metrics = Arc::clone(&self.metrics);
         let first_commit = std::sync::Once::new();
+        let commits = AtomicU32::new(0);
         let attempt = Attempt {
             plan: self.plan.clone(),
             parallelism,
@@ -188,6 +215,9 @@ impl Supervisor {
             },
             blueprint: {
                 let job = settings.job.clone();
+                let mut began = positions.clone();
+                began.extend(base.iter().flat_map(|(manifest, _)| manifest.began()));
+                let positions = (positions, began);
                 Box::new(move |vertices| Blueprint::new(job, group, (parallelism, groups), ids, plan, vertices, positions))
             },
             schedule: settings.schedule,
@@ -195,7 +225,10 @@ impl Supervisor {
             discovery,
             metrics: Arc::clone(&self.metrics),
             committed: Arc::new(move |_| {
-                progress.lock().unwrap_or_else(PoisonError::into_inner).committed();
+                // The first one is taken at once and covers next to nothing: an attempt that gets no further has made no progress.
+                if commits.fetch_add(1, Ordering::Relaxed) > 0 {
+                    progress.lock().unwrap_or_else(PoisonError::into_inner).committed();
+                }
                 first_commit.call_once(|| metrics.attempts.recovery.observe(down_since.elapsed().as_secs_f64()));
             }),
             stop,
@@ -215,6 +248,7 @@ impl Supervisor {
             return Ok((Store::create(workspace, &self.plan.states, &settings.state)?, Uploaded::nothing(), BTreeSet::new()));
         };
         let report = storage.restore(manifest, &workspace.db_dir(), settings.schedule.timeout, &|_| ())?;
+        failpoint::hit("during-restore")?;
         tracing::debug!(files = report.files, linked = report.linked, bytes = report.bytes, took = ?report.took, "state restored");
         let restored = manifest.operators.iter();
         let restored =

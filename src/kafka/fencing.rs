@@ -48,6 +48,16 @@ pub(super) fn fence_with(
         }
         producer = connection.transactional_client(id, transaction_timeout)?;
     }
+    fence_with_one(producer, id, wait)
+}
+
+/// The same with one handle only. A request of a handle that was given up may still lie in front of a broker that was frozen, and be
+/// carried out after that of the next handle, which it fences.
+pub(super) fn fence_with_one(
+    producer: BaseProducer<Deliveries>,
+    id: &str,
+    wait: &Wait<'_>,
+) -> Result<BaseProducer<Deliveries>, Failure> {
     loop {
         // "Retry call to resume": the request goes on between two slices.
         match producer.init_transactions(wait.slice(SLICE)) {

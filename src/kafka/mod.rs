@@ -38,7 +38,7 @@ pub use admin::{Creation, TopicSpec};
 pub use cluster::Cluster;
 pub use committed::CommittedOffsets;
 pub use connection::{Connection, Isolation, MESSAGE_MAX_BYTES, PropertyProblem, owned_property};
-pub use ownership::owner_id;
+pub use ownership::{LastOwnership, owner_id};
 pub use plain_producer::Producer;
 pub use pool::{PoolSettings, ProducerPool};
 pub use positions::{LogBounds, Start};

@@ -26,21 +26,28 @@
 //! (An instance asks *before* it initialises a producer too, so that one that was replaced does not disturb the one that replaced it.
 //! That is a courtesy, and no part of the argument.)
 //!
+//! Between two attempts of one process the handle of the owner id is kept. When another instance has started meanwhile, which the
+//! checkpoint storage tells, the handle is asked before the next attempt takes the job ([`LastOwnership`]): else an instance that was
+//! replaced, and fails for some other reason before it notices, would take the job back, and two supervisors would take turns.
+//! Only a process that starts takes a job from another one. (The handle alone would not do: a transaction that the broker gave up,
+//! because it was away in the middle of a proof, looks like fencing.)
+//!
 //! The proof is a transaction that is always aborted: it adds offsets of the group (which the coordinator refuses for an old epoch) and
 //! gives up. No EndTxn(commit) is ever sent for this id, so a delayed one cannot make those offsets visible. It leaves nothing
 //! behind and takes about 5 ms, in the background. Fencing of *another* id says nothing certain; the owner id is asked then, and
 //! decides between "another instance owns the job" and "start again".
 
 use super::{
-    Connection, context::Deliveries, failure, fencing::fence, group::ConsumerGroup, transaction::offsets, waiting::Wait,
+    Connection, context::Deliveries, failure, fencing::fence_with_one, group::ConsumerGroup, transaction::offsets, waiting::Wait,
 };
+use crate::failpoint;
 use crate::protocol::{Failure, FailureKind, TopicPartition};
 use rdkafka::{
     error::KafkaError,
     producer::{BaseProducer, Producer as _},
 };
 use std::{
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     thread,
     time::Duration,
 };
@@ -64,12 +71,44 @@ pub fn owner_id(group: &str) -> String {
     format!("{group}-owner")
 }
 
-/// The owner id's producer, held for the whole attempt.
+/// The owner id's producer, held until the next attempt has asked it.
 pub(super) struct Ownership {
     id: String,
     group: Arc<ConsumerGroup>,
     witness: TopicPartition,
     producer: Mutex<BaseProducer<Deliveries>>,
+}
+
+/// The ownership of the last attempt of this process, if there was one.
+#[derive(Default)]
+pub struct LastOwnership(Mutex<Option<Arc<Ownership>>>);
+
+impl LastOwnership {
+    pub(super) fn set(&self, ownership: &Arc<Ownership>) {
+        *self.lock() = Some(Arc::clone(ownership));
+    }
+
+    /// Proves that nobody has taken the job since; without a last attempt there is nothing to prove. A handle that is broken for
+    /// another reason than fencing can prove nothing any more, and is given up.
+    ///
+    /// # Errors
+    ///
+    /// Fenced if somebody has; transient or attempt if it could not be found out within `patience`.
+    pub fn prove(&self, patience: Duration, cancel: &AtomicBool) -> Result<(), Failure> {
+        let Some(last) = self.lock().take().filter(|_| !failpoint::switched_off("last-ownership")) else { return Ok(()) };
+        match last.prove(&Wait::new(patience, cancel)) {
+            Err(failure) if failure.kind == FailureKind::Fenced => Err(failure),
+            Err(failure) if !last.is_broken() => {
+                self.set(&last);
+                Err(failure)
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Ownership>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Ownership {
@@ -80,7 +119,11 @@ impl Ownership {
         transaction_timeout: Duration,
         wait: &Wait<'_>,
     ) -> Result<BaseProducer<Deliveries>, Failure> {
-        fence(connection, &owner_id(group), transaction_timeout.min(TRANSACTION_TIMEOUT), wait)
+        let id = owner_id(group);
+        let producer = connection.transactional_client(&id, transaction_timeout.min(TRANSACTION_TIMEOUT))?;
+        // A pool's id that is fenced by a request of our own costs an attempt. The owner's would look like another instance, and end
+        // the process; and it hardly ever has a transaction that hangs, which is what several handles are quicker at.
+        fence_with_one(producer, &id, wait)
     }
 
     /// `witness` is any partition that exists.
@@ -94,6 +137,9 @@ impl Ownership {
     ///
     /// Fenced if somebody has; transient or attempt if it could not be found out.
     pub(super) fn prove(&self, wait: &Wait<'_>) -> Result<(), Failure> {
+        if failpoint::switched_off("owner-id") {
+            return Ok(());
+        }
         let producer = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let proven = self.ask(&producer);
@@ -116,6 +162,10 @@ impl Ownership {
             let _ = producer.abort_transaction(ANSWER);
             thread::sleep(PAUSE);
         }
+    }
+
+    fn is_broken(&self) -> bool {
+        self.producer.lock().unwrap_or_else(PoisonError::into_inner).client().fatal_error().is_some()
     }
 
     fn lost(&self) -> Failure {

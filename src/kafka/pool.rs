@@ -20,11 +20,12 @@ use super::{
     failure,
     fencing::{fence, fence_with},
     group::ConsumerGroup,
-    ownership::Ownership,
+    ownership::{LastOwnership, Ownership},
     plain_producer::Feed,
     transaction::Prepared,
     waiting::Wait,
 };
+use crate::failpoint;
 use crate::protocol::{Failure, TopicPartition};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use rdkafka::producer::{BaseProducer, Producer as _, PurgeConfig};
@@ -94,23 +95,38 @@ impl ProducerPool {
     /// Fenced if another instance took over at the same time; transient if a coordinator is away for `init_timeout`; fatal without
     /// the rights, or for a transaction timeout that the brokers do not allow; attempt if `cancel` is raised.
     pub fn start(connection: &Connection, settings: PoolSettings, cancel: Arc<AtomicBool>) -> Result<Self, Failure> {
+        Self::start_again(connection, settings, &LastOwnership::default(), cancel)
+    }
+
+    /// The same for a process that makes several attempts: the ownership of each is kept in `last`, to be asked after its end.
+    ///
+    /// # Errors
+    ///
+    /// As [`ProducerPool::start`].
+    pub fn start_again(
+        connection: &Connection,
+        settings: PoolSettings,
+        last: &LastOwnership,
+        cancel: Arc<AtomicBool>,
+    ) -> Result<Self, Failure> {
         let wait = Wait::new(settings.init_timeout, &cancel);
         let handles = Self::handles(connection, &settings)?;
         let started = Instant::now();
-        let (group, owner, producers) = thread::scope(|scope| {
+        let (group, owner, fenced) = thread::scope(|scope| {
             // Closing the consumer that it is made of takes rdkafka 100 ms; nothing below waits for it.
             let group = scope.spawn(|| ConsumerGroup::of(connection, &settings.group));
             let owner = Ownership::take(connection, &settings.group, settings.transaction_timeout, &wait)?;
-            let producers = Self::fence_all(connection, &settings, handles, &wait)?;
+            let fenced = failpoint::hit("during-fencing").and_then(|()| Self::fence_all(connection, &settings, handles, &wait));
             let group = group.join().map_err(|_| Failure::attempt("a thread that prepares the group has panicked"))??;
-            Ok::<_, Failure>((Arc::new(group), owner, producers))
+            Ok::<_, Failure>((Arc::new(group), owner, fenced))
         })?;
-        let fenced = started.elapsed();
-        let ownership = Ownership::new(owner, Arc::clone(&group), settings.witness.clone());
+        let took = started.elapsed();
+        let ownership = Arc::new(Ownership::new(owner, Arc::clone(&group), settings.witness.clone()));
+        last.set(&ownership);
+        let producers = fenced?;
         ownership.prove(&wait)?;
-        tracing::debug!(?fenced, proven = ?(started.elapsed() - fenced), "took the job over");
+        tracing::debug!(fenced = ?took, proven = ?(started.elapsed() - took), "took the job over");
 
-        let ownership = Arc::new(ownership);
         let closing = AtomicBool::new(false);
         let shared = Arc::new(Shared { connection: connection.clone(), settings, group, ownership, cancel, closing });
         let (to_ready, ready) = unbounded();

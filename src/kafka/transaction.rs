@@ -14,6 +14,7 @@
 //!   (transactional id, epoch), and an EndTxn request that was delayed on its way cannot end a later transaction.
 
 use super::{failure, group::ConsumerGroup, ownership::Ownership, plain_producer::Feed, pool::Lease, waiting::Wait};
+use crate::failpoint;
 use crate::protocol::{CommitPermit, Failure, FailureKind, Positions};
 use rdkafka::{Offset, TopicPartitionList, error::KafkaError, producer::Producer as _};
 use std::{
@@ -183,9 +184,12 @@ impl Flushed {
     fn try_commit(&self, offsets: &TopicPartitionList) -> Result<(), (&'static str, KafkaError)> {
         let producer = self.inner.lease.feed().producer();
         let timeout = self.inner.commit_timeout;
-        producer
-            .send_offsets_to_transaction(offsets, self.inner.group.metadata(), timeout)
-            .map_err(|error| ("sending the offsets", error))?;
+        if !failpoint::switched_off("offsets-in-transaction") {
+            producer
+                .send_offsets_to_transaction(offsets, self.inner.group.metadata(), timeout)
+                .map_err(|error| ("sending the offsets", error))?;
+        }
+        failpoint::hit("during-commit").map_err(|_| ("fail point during-commit", KafkaError::Canceled))?;
         producer.commit_transaction(timeout).map_err(|error| ("commit", error))
     }
 

@@ -81,6 +81,13 @@ impl Metrics {
 }
 
 /// Buckets from 1 ms to the default checkpoint timeout.
+/// What is to stay below 50 ms is told in small steps.
+fn stalls() -> Histogram {
+    Histogram::new([
+        0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.06, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 5.0, 30.0,
+    ])
+}
+
 fn durations() -> Histogram {
     Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0])
 }
@@ -281,7 +288,7 @@ impl CheckpointMetrics {
                 "barrier_stall_seconds",
                 &["stage"],
                 "How long a task could not process records because of a barrier.",
-                durations,
+                stalls,
             ),
         }
     }

@@ -27,7 +27,7 @@ pub mod invariants;
 mod message;
 #[cfg(test)]
 mod model;
-mod mutant;
+pub(crate) mod mutant;
 mod permit;
 mod pointer;
 mod pool;

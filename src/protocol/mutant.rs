@@ -1,6 +1,6 @@
 //! Deliberate bugs, each of which the model has to find: a check that has never failed has shown nothing.
 //!
-//! Outside of tests [`on`] is a constant `false`, and the compiler removes every branch that asks it.
+//! In a release [`on`] is a constant `false`, and the compiler removes every branch that asks it.
 
 /// A protection that can be switched off in tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,9 +73,15 @@ pub(crate) enum Mutant {
     LocalStateKept,
 }
 
-#[cfg(not(test))]
-pub(super) const fn on(_: Mutant) -> bool {
+#[cfg(all(not(test), not(feature = "fault-injection")))]
+pub(crate) const fn on(_: Mutant) -> bool {
     false
+}
+
+/// For the tests of the whole program on a real broker: `SLUICEGATE_SWITCHED_OFF=NewestManifestRestored`.
+#[cfg(all(not(test), feature = "fault-injection"))]
+pub(super) fn on(mutant: Mutant) -> bool {
+    crate::failpoint::switched_off(&format!("{mutant:?}"))
 }
 
 #[cfg(test)]

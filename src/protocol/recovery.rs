@@ -20,6 +20,7 @@
 //! committed offsets     manifests     markers        decision
 //! none                  none          none           first start
 //! none                  not built on  none           first start: the very first checkpoint was not committed
+//!                       or torn
 //! none                  some          any            refused, unless the operator names the newest marked one
 //! all name P            P, same       any            restore P; partitions that P does not know are new
 //! all name P            no P, other   any            refused
@@ -66,6 +67,8 @@ pub struct Evidence {
     pub committed: BTreeMap<TopicPartition, Option<CommittedOffset>>,
     /// The manifests in storage, committed or not; for one that cannot be read, why.
     pub manifests: BTreeMap<CheckpointId, Result<StoredManifest, String>>,
+    /// Those of them of which only the beginning is there: their put never ended well, so that nothing was committed with them.
+    pub torn: BTreeSet<CheckpointId>,
     /// Markers in storage: checkpoints that were confirmed. A marker may be missing; one that is there tells the truth.
     pub markers: BTreeMap<CheckpointId, ManifestHash>,
     /// Per partition that exists, the first offset that the log still holds, and the one behind its last record.
@@ -121,9 +124,11 @@ pub fn decide(job: &JobName, group: &str, evidence: &Evidence) -> Result<Recover
     })?;
     if manifest.hash.short() != pointer.hash {
         return Err(Failure::refused(format!(
-            "group {group}: Kafka says that checkpoint {number} of job {job} has the hash {}, the manifest in storage has {}: it \
-             was changed, or checkpoint.storage belongs to another run of the job. Give the storage that holds {}",
+            "group {group}: Kafka says that checkpoint {number} of job {job} has the hash {}, the manifest in storage \
+             (manifests/{:020}.json) has {}: it was changed, or checkpoint.storage belongs to another run of the job. Give the \
+             storage that holds {}",
             pointer.hash,
+            number.0,
             manifest.hash.short(),
             pointer.hash
         )));
@@ -201,8 +206,13 @@ fn named(job: &JobName, group: &str, evidence: &Evidence) -> Result<Option<(Poin
 /// Nothing is committed in the group: a first start, or the offsets are gone.
 fn without_offsets(job: &JobName, group: &str, evidence: &Evidence) -> Result<Recovery, Failure> {
     // An attempt commits where it begins before it reads. If it dies before that commit, it leaves a manifest that builds on
-    // nothing; nothing has been given out. A manifest that builds on another one, or a marker, was written after a commit.
-    let begun = evidence.manifests.values().any(|found| !matches!(found, Ok(manifest) if manifest.base.is_none()));
+    // nothing, or a torn one; nothing has been given out. A manifest that builds on another one, or a marker, was written after
+    // a commit. Numbers of such attempts have no gaps: a torn one behind a gap is what damage has left of a long life.
+    let attempts = evidence.manifests.len() as u64;
+    let begun = evidence.manifests.iter().any(|(number, found)| match found {
+        Ok(manifest) => manifest.base.is_some(),
+        Err(_) => !evidence.torn.contains(number) || number.0 >= attempts,
+    });
     let refuse_start = mutant::on(Mutant::UncommittedStartRefused) && !evidence.manifests.is_empty();
     if !begun && evidence.markers.is_empty() && !refuse_start {
         return Ok(Recovery::FirstStart);

@@ -40,6 +40,7 @@ fn healthy() -> Evidence {
             manifest(4, Some(3), &[(0, 12), (1, 6)]),
         ]
         .into(),
+        torn: BTreeSet::new(),
         markers: [2, 3].map(|number| (CheckpointId(number), hash(number))).into(),
         log_bounds: [(input(0), (0, 20)), (input(1), (5, 20))].into(),
         fenced: ["g-0".to_owned(), "g-1".to_owned()].into(),
@@ -110,6 +111,26 @@ fn a_partition_without_offset_that_the_checkpoint_does_not_know_is_new() {
 #[test]
 fn nothing_anywhere_is_a_first_start() {
     assert_eq!(decided(&Evidence { committed: [(input(0), None)].into(), ..Evidence::default() }), Recovery::FirstStart);
+}
+
+#[test]
+fn a_first_start_whose_manifest_was_torn_is_begun_again() {
+    let torn = |numbers: &[u64]| {
+        let numbers: BTreeSet<_> = numbers.iter().copied().map(CheckpointId).collect();
+        with(without_any_offset(), |evidence| {
+            evidence.manifests = numbers.iter().map(|number| (*number, Err("it ends too early".to_owned()))).collect();
+            (evidence.torn, evidence.markers) = (numbers, BTreeMap::new());
+        })
+    };
+    assert_eq!(decided(&torn(&[0])), Recovery::FirstStart);
+    assert_eq!(decided(&torn(&[0, 1])), Recovery::FirstStart);
+    let and_whole = with(torn(&[0]), |evidence| evidence.manifests.extend([manifest(1, None, &[(0, 0)])]));
+    assert_eq!(decided(&and_whole), Recovery::FirstStart);
+    // A job that has lived: it was collected behind the first ones, marked, built on, or it is another kind of damage.
+    refused(&torn(&[17]));
+    refused(&with(torn(&[0]), |evidence| evidence.markers = [(CheckpointId(0), hash(0))].into()));
+    refused(&with(torn(&[0, 1]), |evidence| evidence.manifests.extend([manifest(2, Some(1), &[(0, 0)])])));
+    refused(&with(torn(&[0]), |evidence| evidence.torn.clear()));
 }
 
 #[test]

@@ -32,7 +32,7 @@ impl SnapshotFile {
 }
 
 impl Snapshot {
-    pub(super) fn of(dir: PathBuf) -> Result<Self, Failure> {
+    pub(crate) fn of(dir: PathBuf) -> Result<Self, Failure> {
         let failed = |error: std::io::Error| Failure::attempt(format!("cannot list snapshot {}: {error}", dir.display()));
         let mut files = Vec::new();
         for entry in fs::read_dir(&dir).map_err(failed)? {

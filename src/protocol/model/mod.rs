@@ -11,6 +11,8 @@
 mod broker;
 mod instance;
 mod properties;
+mod recovering;
+mod running;
 mod store;
 mod tests;
 mod world;

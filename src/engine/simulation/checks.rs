@@ -1,0 +1,194 @@
+//! What must hold, asked after every commit and every deletion: the shared invariants, over what the broker and the store really
+//! hold.
+
+use super::{
+    broker::{Broker, Record},
+    job::{self, Counts, INPUT, Tables},
+    world::World,
+};
+use crate::checkpoint::{Manifest, faulty::Bucket};
+use crate::protocol::{
+    CheckpointId, JobName, ManifestRef, Pointer, Positions, TopicPartition,
+    invariants::{self, Commit, Kept, Named, Violation},
+    recovery::CommittedOffset,
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+/// Names of the checks, as the model has them.
+pub(super) const OUTPUTS: &str = "outputs are the fold of the committed input, each once";
+pub(super) const NAMED: &str = "what Kafka names is durable and whole";
+pub(super) const STATE: &str = "the state is the fold of its input";
+pub(super) const OWNERS: &str = "one owner's commits";
+pub(super) const REFUSALS: &str = "no refusal without a reason";
+pub(super) const WAITS: &str = "nobody waits for what cannot come";
+pub(super) const RECOVERS: &str = "a run without faults recovers";
+
+/// Files by name.
+type Files = BTreeMap<String, Vec<u8>>;
+
+/// What the group's offsets are.
+type Offsets = BTreeMap<TopicPartition, CommittedOffset>;
+
+/// What has been seen of commits so far.
+#[derive(Default)]
+struct Seen {
+    commits: Vec<Commit>,
+    offsets: Offsets,
+}
+
+/// Clones are the same ones.
+#[derive(Clone)]
+pub(super) struct Checks {
+    world: World,
+    bucket: Bucket,
+    job: JobName,
+    seen: Arc<Mutex<Seen>>,
+}
+
+impl Checks {
+    /// Checks over `bucket`.
+    pub(super) fn new(world: &World, bucket: &Bucket, job: &JobName) -> Self {
+        Self { world: world.clone(), bucket: bucket.clone(), job: job.clone(), seen: Arc::default() }
+    }
+
+    /// After a request that the broker has carried out.
+    pub(super) fn after_request(&self, broker: &Broker) {
+        let mut seen = super::world::lock(&self.seen);
+        if seen.commits.len() == broker.commits.len() {
+            return;
+        }
+        seen.offsets.clone_from(&broker.offsets);
+        for committed in broker.commits.iter().skip(seen.commits.len()).cloned().collect::<Vec<_>>() {
+            let pointers = committed.offsets.values().filter_map(|offset| offset.metadata.parse::<Pointer>().ok());
+            let Some(pointer) = pointers.max() else {
+                return self.world.violated(NAMED, format_args!("{} committed without a pointer", committed.id));
+            };
+            let base = self.manifest(&pointer).ok().and_then(|(manifest, _)| manifest.base.map(|base| base.checkpoint));
+            seen.commits.push(Commit { checkpoint: pointer.checkpoint, base });
+            self.world.record(format_args!("COMMITTED {} with {}", pointer.checkpoint, committed.id));
+        }
+        let (offsets, commits) = (seen.offsets.clone(), seen.commits.clone());
+        drop(seen);
+        // Outputs first: they are what readers see.
+        self.must(OUTPUTS, self.outputs(broker));
+        self.must(NAMED, self.named(&offsets).map(drop));
+        self.must(STATE, self.state(broker, &offsets));
+        self.must(OWNERS, invariants::commits_form_a_chain(commits));
+    }
+
+    /// After something may have been deleted.
+    pub(super) fn after_deletion(&self) {
+        let offsets = super::world::lock(&self.seen).offsets.clone();
+        self.must(NAMED, self.named(&offsets).map(drop));
+    }
+
+    /// Commits so far.
+    pub(super) fn commits(&self) -> usize {
+        super::world::lock(&self.seen).commits.len()
+    }
+
+    fn must(&self, check: &'static str, held: Result<(), Violation>) {
+        if let Err(violation) = held {
+            self.world.violated(check, violation);
+        }
+    }
+
+    fn outputs(&self, broker: &Broker) -> Result<(), Violation> {
+        let begin: Positions = partitions(broker).map(|(partition, _)| (partition, 0)).collect();
+        let committed: Positions = broker.offsets.iter().map(|(partition, at)| (partition.clone(), at.offset)).collect();
+        let mut seen = Vec::new();
+        let mut wanted: BTreeMap<TopicPartition, Vec<String>> = BTreeMap::new();
+        for (partition, log) in partitions(broker) {
+            wanted.insert(partition.clone(), expected(partition.partition, log));
+        }
+        for written in broker.visible() {
+            let value = String::from_utf8_lossy(&written.value);
+            let mut parts = value.split(':').map(str::parse::<i64>);
+            let (Some(Ok(partition)), Some(Ok(offset))) = (parts.next(), parts.next()) else {
+                return Err(Violation::new(format!("{value:?} is no output of the job")));
+            };
+            let partition = TopicPartition::new(INPUT, i32::try_from(partition).unwrap_or(-1));
+            let right = wanted.get(&partition).and_then(|all| all.get(usize::try_from(offset).ok()?));
+            if right.is_none_or(|right| *right != value) {
+                return Err(Violation::new(format!("output {value}: {right:?} is right")));
+            }
+            seen.push((partition, offset));
+        }
+        invariants::each_once_in_order(&begin, &committed, seen)
+    }
+
+    /// The committed checkpoint, if there is one: its manifest and its files.
+    fn named(&self, offsets: &Offsets) -> Result<Option<(Manifest, Files)>, Violation> {
+        let mut pointers: Vec<Pointer> = offsets.values().filter_map(|offset| offset.metadata.parse().ok()).collect();
+        pointers.dedup();
+        let pointer = match pointers.as_slice() {
+            [] => return Ok(None),
+            [one] => one,
+            _ => return Err(Violation::new(format!("the partitions do not agree on the checkpoint: {pointers:?}"))),
+        };
+        let positions: Positions = offsets.iter().map(|(partition, at)| (partition.clone(), at.offset)).collect();
+        let named = Named { checkpoint: pointer.checkpoint, hash: pointer.hash.clone(), offsets: &positions };
+        let Ok((manifest, reference)) = self.manifest(pointer) else {
+            return Err(invariants::named_is_restorable(&named, None::<&Kept<'_, _, _, String>>, |_| true)
+                .err()
+                .unwrap_or_else(|| Violation::new("no manifest")));
+        };
+        let contents = self.bucket.contents();
+        let mut files = BTreeMap::new();
+        for file in &manifest.files {
+            let path = format!("{}/files/{}", self.job, file.object_name());
+            if let Some(bytes) = contents.get(&path).filter(|bytes| blake3::hash(bytes) == file.hash) {
+                files.insert(file.name.clone(), bytes.to_vec());
+            }
+        }
+        let names: Vec<String> = manifest.files.iter().map(|file| file.name.clone()).collect();
+        let kept = Kept { hash: reference.hash.short(), positions: &manifest.positions(), files: &names };
+        invariants::named_is_restorable(&named, Some(&kept), |name| files.contains_key(name))?;
+        Ok(Some((manifest, files)))
+    }
+
+    fn manifest(&self, pointer: &Pointer) -> Result<(Manifest, ManifestRef), ()> {
+        let CheckpointId(number) = pointer.checkpoint;
+        let path = format!("{}/manifests/{number:020}.json", self.job);
+        let contents = self.bucket.contents();
+        let bytes = contents.get(&path).ok_or(())?;
+        let manifest = Manifest::from_bytes(bytes, &self.job, pointer.checkpoint, &path).map_err(drop)?;
+        Ok((manifest, Manifest::reference(pointer.checkpoint, bytes)))
+    }
+
+    fn state(&self, broker: &Broker, offsets: &Offsets) -> Result<(), Violation> {
+        let Ok(Some((manifest, files))) = self.named(offsets) else { return Ok(()) };
+        let counts = Tables::parse(&files).map_err(|failure| Violation::new(failure.message))?.counts();
+        invariants::state_is_fold(&manifest.positions(), &job::folded(&counts))?;
+        let mut right = Counts::new();
+        for (partition, log) in partitions(broker) {
+            let read = manifest.positions().get(&partition).copied().unwrap_or_default();
+            for record in log.iter().take(usize::try_from(read).unwrap_or(0)) {
+                for key in ["", &record.key] {
+                    *right.entry((partition.partition, key.to_owned())).or_default() += 1;
+                }
+            }
+        }
+        if counts == right { Ok(()) } else { Err(Violation::new(format!("counts are {counts:?}, right is {right:?}"))) }
+    }
+}
+
+fn partitions(broker: &Broker) -> impl Iterator<Item = (TopicPartition, &Vec<Record>)> {
+    let logs = broker.inputs.get(INPUT).into_iter().flatten().enumerate();
+    logs.map(|(number, log)| (TopicPartition::new(INPUT, i32::try_from(number).unwrap_or(-1)), log))
+}
+
+/// The right output of every record of a partition.
+fn expected(partition: i32, log: &[Record]) -> Vec<String> {
+    let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
+    let mut all = Vec::with_capacity(log.len());
+    for (offset, record) in (0_i64..).zip(log) {
+        let count = counts.entry(&record.key).or_default();
+        *count += 1;
+        all.push(job::output(partition, offset, &record.key, *count));
+    }
+    all
+}
