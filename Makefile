@@ -5,7 +5,7 @@ CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/sluicegate
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 # A cargo that setup has just installed is not in PATH yet.
 export PATH := $(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
-export EVENTS KILLS SEED KAFKA BROKER MINUTES RATE FAULTS
+export EVENTS KILLS SEED SEEDS MUTANT KAFKA BROKER MINUTES RATE FAULTS
 
 RELEASE := $(CARGO_TARGET_DIR)/release
 # One profile for everything, see Cargo.toml.
@@ -13,7 +13,7 @@ CARGO := cargo
 BUILD := $(CARGO) build --release --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test chaos bench lint clean
+.PHONY: help setup build demo test simulate chaos bench lint clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,11 +30,15 @@ demo: build ## Orders on a real Kafka with kill -9 on the way, then the audit (E
 	@$(BUILD) --quiet --package integration-tests --bin demo
 	@SLUICEGATE_BIN=$(CURDIR)/bin/sluicegate $(RELEASE)/demo
 
-test: setup lint ## All tests: unit, property, and on a real Kafka
+test: setup lint ## All tests: unit, property, and on a real Kafka (BROKER=process, docker or testcontainers)
 	@$(BUILD) --quiet --package integration-tests --bin broker
 	@# The tests of the whole program start it; cargo does not build a program for the tests of another package.
 	@$(BUILD) --package sluicegate --features sluicegate/fault-injection
-	$(RELEASE)/broker --heap 512m -- $(CARGO) test --release --locked --workspace --features sluicegate/fault-injection
+	$(RELEASE)/broker --heap 512m -- $(CARGO) test --release --locked --workspace --no-fail-fast --features sluicegate/fault-injection
+
+simulate: setup ## Random faults in simulated time, seed after seed (SEEDS=20000), or one seed with all that happens in it (SEED=7)
+	@$(CARGO) test --release --locked --package sluicegate --lib --features fault-injection -- \
+		--ignored --exact --nocapture engine::simulation::tests::simulate
 
 chaos: setup ## Random faults under live load on a real Kafka, then the audit (MINUTES=10 SEED=... RATE=5000 FAULTS=all)
 	@$(BUILD) --package sluicegate --features sluicegate/fault-injection
@@ -47,8 +51,10 @@ bench: build ## Measure throughput, memory, checkpoints and recovery into docs/p
 
 lint: setup ## Formatting, clippy without warnings, and cargo-deny where it is installed
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path integration-tests/testcontainers/Cargo.toml --check
 	$(CARGO) clippy --release --locked --workspace --all-targets --features sluicegate/fault-injection -- -D warnings
 	@if command -v cargo-deny >/dev/null 2>&1; then $(CARGO) deny --offline check licenses bans sources; fi
+	@if command -v cargo-deny >/dev/null 2>&1; then $(CARGO) deny --manifest-path integration-tests/testcontainers/Cargo.toml --offline check licenses bans sources; fi
 
 clean: ## Remove bin/ and this package's compiled code; dependencies and downloads stay in the cache
 	@$(CARGO) clean --release --package sluicegate --package integration-tests

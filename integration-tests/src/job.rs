@@ -8,9 +8,10 @@ use crate::{
     process::{self, Finished},
     service::Service,
     topics::Cluster,
+    variables::variable,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     path::{Path, PathBuf},
     process::Command,
@@ -21,6 +22,10 @@ use std::{
 pub const COMMAND: Duration = Duration::from_secs(150);
 /// The file that ships with the program; what a job here sets goes over it.
 const CONFIGURATION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/orders.toml");
+/// Names a protection that every job here runs without, to see a test fail: `SLUICEGATE_SWITCHED_OFF` for the program.
+pub const SWITCHED_OFF: &str = "TEST_SWITCHED_OFF";
+/// Settings of every job here, `key=value` with commas, for the same purpose.
+pub const ALSO_SET: &str = "TEST_ALSO_SET";
 /// Partitions of each topic, as in the standard load.
 pub const PARTITIONS: i32 = 4;
 /// The names of the seven outputs, without the prefix.
@@ -99,6 +104,8 @@ pub struct Job {
     name: String,
     bootstrap: String,
     settings: BTreeMap<String, String>,
+    /// A protection that the program runs without.
+    switched_off: Option<String>,
     folder: Folder,
 }
 
@@ -107,11 +114,17 @@ impl Job {
     pub fn new(bootstrap: &str) -> Result<Self> {
         let name = format!("t{:016x}", arbitrary());
         let folder = Folder::new("job")?;
-        let mut job = Self { name: name.clone(), bootstrap: bootstrap.to_owned(), settings: BTreeMap::new(), folder };
+        let mut job =
+            Self { name: name.clone(), bootstrap: bootstrap.to_owned(), settings: BTreeMap::new(), switched_off: None, folder };
         job.set("job.name", &name).set("kafka.bootstrap_servers", bootstrap);
         job.set("source.topic", format!("{name}.orders")).set("topics.prefix", format!("{name}."));
         job.set("checkpoint.storage", job.folder.path().join("checkpoints").display());
         job.set("state.dir", job.folder.path().join("state").display());
+        job.switched_off = variable(SWITCHED_OFF)?;
+        for pair in variable::<String>(ALSO_SET)?.iter().flat_map(|pairs| pairs.split(',')) {
+            let (key, value) = pair.split_once('=').with_context(|| format!("{ALSO_SET}: {pair:?} is not key=value"))?;
+            job.set(key, value);
+        }
         Ok(job)
     }
 
@@ -259,6 +272,9 @@ impl Job {
         let http = format!("127.0.0.1:{}", ports::free()?);
         let mut command = self.command(arguments)?;
         command.arg("--set").arg(format!("http.listen={http}")).envs(environment.iter().copied());
+        if let Some(protection) = &self.switched_off {
+            command.env("SLUICEGATE_SWITCHED_OFF", protection);
+        }
         Service::start(&mut command, http, &self.folder().join(format!("run-{:016x}.log", arbitrary())))
     }
 
@@ -278,6 +294,21 @@ impl Job {
     /// Records of the input that are committed as processed, all partitions together.
     pub fn committed(&self) -> Result<i64> {
         Ok(self.cluster()?.committed(&self.group(), &self.input())?.values().map(|(offset, _)| offset).sum())
+    }
+
+    /// The checkpoint that Kafka names; an error if the partitions do not agree, or name none.
+    pub fn committed_checkpoint(&self) -> Result<u64> {
+        let committed = self.cluster()?.committed(&self.group(), &self.input())?;
+        let named: BTreeSet<&str> = committed.values().map(|(_, metadata)| metadata.as_str()).collect();
+        ensure!(named.len() == 1, "the committed offsets name {named:?}");
+        let number = named.first().and_then(|metadata| metadata.split(':').nth(2)).and_then(|number| number.parse().ok());
+        number.with_context(|| format!("no checkpoint in {named:?}"))
+    }
+
+    /// The file of a checkpoint's manifest.
+    #[must_use]
+    pub fn manifest(&self, checkpoint: u64) -> PathBuf {
+        self.storage().join(&self.name).join(format!("manifests/{checkpoint:020}.json"))
     }
 
     /// `audit --json`, which must find no difference.

@@ -11,10 +11,12 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod access;
 pub mod bench;
 pub mod broker;
 pub mod cache;
 pub mod chaos;
+pub mod daemon;
 pub mod deadline;
 pub mod job;
 pub mod leftovers;

@@ -28,16 +28,6 @@ impl Progress {
         Ok(Self { consumer: config.create()?, topic: job.input(), partitions })
     }
 
-    /// Records in the input.
-    pub fn sent(&self) -> Result<u64> {
-        let mut sum = 0;
-        for partition in 0..self.partitions {
-            let (low, high) = self.consumer.fetch_watermarks(&self.topic, partition, ANSWER)?;
-            sum += high - low;
-        }
-        Ok(u64::try_from(sum)?)
-    }
-
     /// Records of the input that are committed as processed; none before the first commit.
     pub fn committed(&self) -> Result<Option<u64>> {
         let mut list = TopicPartitionList::new();

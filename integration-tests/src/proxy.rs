@@ -1,4 +1,4 @@
-//! A TCP proxy before a broker, for what a network does: refuse, cut, stall one way, delay, and lose exactly one reply.
+//! A TCP proxy before a broker, for what a network does: refuse, cut, stall one way, delay, be slow, and lose exactly one reply.
 //!
 //! ```text
 //! client ──► proxy (the address that the broker advertises) ──► broker
@@ -34,7 +34,7 @@ pub enum Api {
     AddPartitionsToTxn = 24,
     /// The group's offsets join the transaction.
     AddOffsetsToTxn = 25,
-    /// Commit or abort.
+    /// A commit. (An abort is the same request; it passes.)
     EndTxn = 26,
     /// Offsets within the transaction.
     TxnOffsetCommit = 28,
@@ -53,6 +53,8 @@ pub enum Network {
     HoldsReplies,
     /// Every request takes this much longer.
     Delays(Duration),
+    /// Each connection carries so many bytes per second to the broker.
+    Limits(u32),
 }
 
 #[derive(Debug)]
@@ -247,14 +249,24 @@ fn pump(shared: &Shared, connection: &Connection, direction: Direction) -> io::R
     }
 }
 
+/// Whether a request is an EndTxn that aborts: its last field says so. From version 3 on the empty tagged fields come behind it.
+fn is_abort(api: i16, frame: &[u8]) -> bool {
+    let commits = match frame {
+        [_, _, _, _, _, _, 0, 0..=2, .., committed] | [_, _, _, _, _, _, 0, 3..=9, .., committed, _] => *committed != 0,
+        _ => true,
+    };
+    api == Api::EndTxn as i16 && !commits
+}
+
 /// Waits while the network keeps frames of this direction back; the delay of this frame; an error if its connection is to end here.
 fn gate(shared: &Shared, connection: &Connection, direction: Direction, frame: &[u8]) -> io::Result<Option<Duration>> {
     let mut state = shared.state();
     match (direction, frame) {
         (Direction::ToBroker, [_, _, _, _, a, b, _, _, correlation @ ..]) => {
             let api = i16::from_be_bytes([*a, *b]);
-            if let (Some(wanted), Some(id)) =
-                (state.lose.iter().copied().find(|wanted| *wanted as i16 == api), correlation.first_chunk())
+            if !is_abort(api, frame)
+                && let (Some(wanted), Some(id)) =
+                    (state.lose.iter().copied().find(|wanted| *wanted as i16 == api), correlation.first_chunk())
             {
                 state.lose.remove(&wanted);
                 connection.lose().insert(*id);
@@ -282,6 +294,9 @@ fn gate(shared: &Shared, connection: &Connection, direction: Direction, frame: &
     }
     match state.network {
         Network::Delays(delay) if direction == Direction::ToBroker => Ok(Some(delay)),
+        Network::Limits(rate) if direction == Direction::ToBroker => {
+            Ok(Some(Duration::from_secs_f64(frame.len() as f64 / f64::from(rate.max(1)))))
+        }
         _ => Ok(None),
     }
 }

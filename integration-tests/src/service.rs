@@ -135,6 +135,25 @@ impl Service {
         Ok(())
     }
 
+    /// Waits until it has logged `text`; an error if it ends before.
+    pub fn wait_says(&mut self, text: &str, within: Duration) -> Result<()> {
+        let waited = wait_until(format!("{text:?} in the log"), within, || {
+            if self.log()?.contains(text) {
+                return Ok(true);
+            }
+            if let Some(exit) = self.process.try_exit()? {
+                bail!("sluicegate ended with {}", exit.status);
+            }
+            Ok(false)
+        });
+        waited.with_context(|| self.last_lines(40))
+    }
+
+    /// Waits until a fail point that makes it sleep is reached.
+    pub fn wait_at_point(&mut self) -> Result<()> {
+        self.wait_says("fail point reached", READY)
+    }
+
     /// The process, for measurements.
     #[must_use]
     pub fn process(&self) -> &Process {

@@ -76,6 +76,15 @@ impl Cluster {
         Ok(metadata.brokers().iter().map(rdkafka::metadata::MetadataBroker::id).collect())
     }
 
+    /// Waits until every replica of every topic is in sync, so that a broker may go without anybody noticing.
+    pub fn await_in_sync(&self, within: Duration) -> Result<()> {
+        wait_until("all replicas in sync", within, || {
+            let Ok(metadata) = self.asking.fetch_metadata(None, Duration::from_secs(2)) else { return Ok(false) };
+            let mut partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+            Ok(partitions.all(|p| p.leader() >= 0 && p.isr().len() == p.replicas().len()))
+        })
+    }
+
     /// Creates a topic and waits until all of its partitions have leaders. `settings` are topic configurations. Replication is
     /// the broker's default.
     pub fn create(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) -> Result<()> {

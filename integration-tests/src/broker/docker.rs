@@ -54,7 +54,7 @@ fn pull() -> bool {
 pub(super) fn nodes(options: &Options, ports: &[Ports]) -> Result<Vec<Box<dyn Node>>> {
     let name = format!("sluicegate-{}-{:016x}", std::process::id(), crate::arbitrary());
     let network = Arc::new(Network::create(&name)?);
-    let voters = (1..=options.brokers).map(|id| format!("{id}@{name}-{id}:{CONTROLLER_PORT}")).collect::<Vec<_>>().join(",");
+    let voters = voters(options, &name);
     let mut nodes: Vec<Box<dyn Node>> = Vec::new();
     for (id, &ports) in (1..).zip(ports) {
         let host = format!("{name}-{id}");
@@ -73,7 +73,18 @@ pub(super) fn nodes(options: &Options, ports: &[Ports]) -> Result<Vec<Box<dyn No
     Ok(nodes)
 }
 
-fn local(id: u16, ports: Ports, host: &str, voters: &str) -> BTreeMap<String, String> {
+/// The controllers of a cluster whose containers are called `name-1` and so on.
+pub(super) fn voters(options: &Options, name: &str) -> String {
+    (1..=options.brokers).map(|id| format!("{id}@{name}-{id}:{CONTROLLER_PORT}")).collect::<Vec<_>>().join(",")
+}
+
+/// The image's environment variable for a server property: `_` for `.`.
+pub(super) fn variable(property: &str) -> String {
+    format!("KAFKA_{}", property.to_uppercase().replace('.', "_"))
+}
+
+/// Listeners, quorum and log folder of broker `id` in a container called `host`.
+pub(super) fn local(id: u16, ports: Ports, host: &str, voters: &str) -> BTreeMap<String, String> {
     let client = ports.client;
     let settings = [
         ("node.id", id.to_string()),
@@ -87,7 +98,7 @@ fn local(id: u16, ports: Ports, host: &str, voters: &str) -> BTreeMap<String, St
     settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// `docker create`, with the properties as the image's environment variables: `_` for `.`.
+/// `docker create`, with the properties as the image's environment variables.
 fn create(host: &str, network: &str, ports: Ports, settings: BTreeMap<String, String>, options: &Options) -> Command {
     let mut command = Command::new("docker");
     command.args(["create", "--label", "sluicegate.test=1", "--name", host, "--hostname", host, "--network", network]);
@@ -97,7 +108,7 @@ fn create(host: &str, network: &str, ports: Ports, settings: BTreeMap<String, St
         command.args(["--env", "KAFKA_OPTS=-XX:TieredStopAtLevel=1"]);
     }
     for (name, value) in settings {
-        command.args(["--env", &format!("KAFKA_{}={value}", name.to_uppercase().replace('.', "_"))]);
+        command.args(["--env", &format!("{}={value}", variable(&name))]);
     }
     command.arg(image());
     command

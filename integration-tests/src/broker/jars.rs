@@ -93,19 +93,9 @@ impl Jars {
         }
         fs::create_dir_all(&self.folder)?;
         fs::write(self.logging(), LOGGING)?;
-        self.download()?;
+        download(&self.folder, &ARTIFACTS)?;
         self.format_once().context("formatting a log folder")?;
         fs::write(self.folder.join(COMPLETE), "")?;
-        Ok(())
-    }
-
-    fn download(&self) -> Result<()> {
-        fs::write(self.folder.join("pom.xml"), pom())?;
-        let mut maven = Command::new("mvn");
-        maven.args(["-B", "-q", "dependency:copy-dependencies", "-DincludeScope=runtime"]).current_dir(&self.folder);
-        maven.arg(join("-DoutputDirectory=", &self.libraries()));
-        process::output(&mut maven, DOWNLOAD).context("downloading its jars with Maven; `make setup` installs Maven and Java")?;
-        ensure!(fs::read_dir(self.libraries())?.count() > 20, "Maven left no jars in {}", self.libraries().display());
         Ok(())
     }
 
@@ -151,7 +141,7 @@ impl Jars {
     }
 
     fn libraries(&self) -> PathBuf {
-        self.folder.join("lib")
+        self.folder.join(LIBRARIES)
     }
 
     fn formatted(&self) -> PathBuf {
@@ -211,19 +201,37 @@ fn join(flag: &str, path: &Path) -> OsString {
     joined
 }
 
-fn pom() -> String {
-    let dependency = |(group, artifact, version)| {
+/// Group, artifact and version of what the class path begins with.
+pub(super) type Artifact = (&'static str, &'static str, &'static str);
+
+const ARTIFACTS: [Artifact; 3] = [
+    ("org.apache.kafka", "kafka_2.13", VERSION),
+    ("org.apache.logging.log4j", "log4j-slf4j-impl", "2.25.1"),
+    ("org.apache.logging.log4j", "log4j-core", "2.25.1"),
+];
+
+/// Below the folder of a version.
+const LIBRARIES: &str = "lib";
+
+/// Puts `artifacts` and all that they need into `folder/lib`.
+pub(super) fn download(folder: &Path, artifacts: &[Artifact]) -> Result<()> {
+    let libraries = folder.join(LIBRARIES);
+    fs::write(folder.join("pom.xml"), pom(artifacts))?;
+    let mut maven = Command::new("mvn");
+    maven.args(["-B", "-q", "dependency:copy-dependencies", "-DincludeScope=runtime"]).current_dir(folder);
+    maven.arg(join("-DoutputDirectory=", &libraries));
+    process::output(&mut maven, DOWNLOAD).context("downloading its jars with Maven; `make setup` installs Maven and Java")?;
+    ensure!(fs::read_dir(&libraries)?.count() > 20, "Maven left no jars in {}", libraries.display());
+    Ok(())
+}
+
+fn pom(artifacts: &[Artifact]) -> String {
+    let dependency = |(group, artifact, version): &Artifact| {
         format!(
             "    <dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{version}</version></dependency>\n"
         )
     };
-    let dependencies: String = [
-        ("org.apache.kafka", "kafka_2.13", VERSION),
-        ("org.apache.logging.log4j", "log4j-slf4j-impl", "2.25.1"),
-        ("org.apache.logging.log4j", "log4j-core", "2.25.1"),
-    ]
-    .map(dependency)
-    .concat();
+    let dependencies: String = artifacts.iter().map(dependency).collect();
     format!(
         "<project xmlns=\"http://maven.apache.org/POM/4.0.0\">\n  <modelVersion>4.0.0</modelVersion>\n  <groupId>sluicegate</groupId>\n  \
          <artifactId>kafka</artifactId>\n  <version>1</version>\n  <dependencies>\n{dependencies}  </dependencies>\n</project>\n"
@@ -249,6 +257,7 @@ mod tests {
 
     #[test]
     fn the_pom_names_the_version_of_kafka() {
-        assert!(pom().contains("<artifactId>kafka_2.13</artifactId><version>4.1.1</version>"), "{}", pom());
+        let pom = pom(&ARTIFACTS);
+        assert!(pom.contains("<artifactId>kafka_2.13</artifactId><version>4.1.1</version>"), "{pom}");
     }
 }

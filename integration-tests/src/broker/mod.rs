@@ -4,14 +4,16 @@
 //! 2. Docker with the image `apache/kafka:4.1.1`, where a daemon answers and the image is there or can be pulled, else
 //! 3. Apache Kafka 4.1.1 from its Maven Central jars, a process of this machine.
 //!
-//! `BROKER=docker` and `BROKER=process` choose one of the last two. All of them are Apache Kafka in KRaft mode on free ports, with
+//! `BROKER=docker` and `BROKER=process` choose one of the last two, `BROKER=testcontainers` the containers of the library of that name. All of them are Apache Kafka in KRaft mode on free ports, with
 //! their data in a place of their own; brokers that were started here can be stopped, killed with -9, paused and started again on
 //! the same port with the same data, and none outlives the process that started it.
 
 mod docker;
 mod jars;
 mod jvm;
+pub mod old;
 mod properties;
+pub mod testcontainers;
 
 use crate::{Context, Result, bail, deadline::wait_until, ensure, ports, proxy::Proxy, topics::Cluster};
 use std::{collections::BTreeMap, time::Duration};
@@ -129,9 +131,10 @@ impl Broker {
         let nodes = match std::env::var("BROKER").as_deref() {
             Ok("docker") => docker::nodes(options, &ports).context("BROKER=docker")?,
             Ok("process") => jvm::nodes(options, &ports).context("BROKER=process")?,
+            Ok("testcontainers") => testcontainers::nodes(options, &ports).context("BROKER=testcontainers")?,
             Ok("") | Err(_) if docker::available() => docker::nodes(options, &ports)?,
             Ok("") | Err(_) => jvm::nodes(options, &ports)?,
-            Ok(other) => bail!("BROKER={other}: allowed are docker and process"),
+            Ok(other) => bail!("BROKER={other}: allowed are docker, testcontainers and process"),
         };
         let bootstrap = nodes.iter().map(|node| node.address()).collect::<Vec<_>>().join(",");
         let mut broker = Self { bootstrap, nodes, proxies };

@@ -4,7 +4,7 @@ use super::{Kind, Report, checker::Checker, fault::Fault};
 use crate::{
     Context, Result, bail,
     broker::{Broker, Options},
-    deadline::wait_until,
+    deadline::{wait_for, wait_until},
     ensure,
     job::{Job, Load},
     process::Process,
@@ -15,7 +15,7 @@ use crate::{
 use rand::SeedableRng;
 use std::{
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// Short, so that a freeze can outlast it. A broker that is away for longer than it lets an attempt fail.
@@ -101,10 +101,10 @@ impl<'a> Campaign<'a> {
             let fault = Fault::draw(&mut random, &mut bag, &self.plan.kinds, TRANSACTION_TIMEOUT);
             thread::sleep(fault.calm);
             self.must_live()?;
-            let over = self.inject(&fault).with_context(|| format!("fault {fault}"))?;
             let before = self.committed();
+            let over = self.inject(&fault).with_context(|| format!("fault {fault}"))?;
+            let recovery = self.await_recovery(over).with_context(|| format!("after fault {fault}"))?;
             self.await_commit(before).with_context(|| format!("after fault {fault}"))?;
-            let recovery = over.elapsed();
             self.report.recoveries.entry(fault.kind).or_default().push(recovery);
             let wrong = self.checker.as_ref().map_or(0, Checker::wrong);
             tell(&format!("{:>6.1?} {fault}: the next commit came {recovery:.2?} after it", began.elapsed()));
@@ -115,11 +115,11 @@ impl<'a> Campaign<'a> {
     }
 
     /// Does it, and says when it was over.
-    fn inject(&mut self, fault: &Fault) -> Result<Instant> {
+    fn inject(&mut self, fault: &Fault) -> Result<SystemTime> {
         match fault.kind {
             Kind::Kill => {
                 self.service.kill()?;
-                let killed = Instant::now();
+                let killed = SystemTime::now();
                 self.service = self.job.start()?;
                 Ok(killed)
             }
@@ -128,7 +128,7 @@ impl<'a> Campaign<'a> {
                 self.service = self.job.start()?;
                 thread::sleep(fault.lasts);
                 self.service.kill()?;
-                let killed = Instant::now();
+                let killed = SystemTime::now();
                 self.service = self.job.start()?;
                 Ok(killed)
             }
@@ -136,7 +136,7 @@ impl<'a> Campaign<'a> {
                 self.service.kill()?;
                 self.service = self.job.start_failing(&format!("{}=kill@2", fault.point))?;
                 self.service.wait_killed(RECOVERY)?;
-                let killed = Instant::now();
+                let killed = SystemTime::now();
                 self.service = self.job.start()?;
                 Ok(killed)
             }
@@ -144,10 +144,10 @@ impl<'a> Campaign<'a> {
                 self.service.pause()?;
                 thread::sleep(fault.lasts);
                 self.service.resume()?;
-                Ok(Instant::now())
+                Ok(SystemTime::now())
             }
             Kind::Successor => {
-                let began = Instant::now();
+                let began = SystemTime::now();
                 let older = self.take_over()?;
                 Self::must_be_fenced(older, |_| Ok(()))?;
                 Ok(began)
@@ -155,7 +155,7 @@ impl<'a> Campaign<'a> {
             Kind::Zombie => {
                 self.service.pause()?;
                 let zombie = self.take_over()?;
-                let began = Instant::now();
+                let began = SystemTime::now();
                 let before = self.committed();
                 self.await_commit(before)?;
                 Self::must_be_fenced(zombie, Service::resume)?;
@@ -164,7 +164,7 @@ impl<'a> Campaign<'a> {
             Kind::Stop => {
                 let exit = self.service.finish()?;
                 ensure!(exit.code() == Some(0), "SIGTERM ended the job with {}; {}", exit.status, self.service.last_lines(40));
-                let ended = Instant::now();
+                let ended = SystemTime::now();
                 self.service = self.job.start()?;
                 Ok(ended)
             }
@@ -172,13 +172,13 @@ impl<'a> Campaign<'a> {
                 self.broker.kill(1)?;
                 thread::sleep(fault.lasts);
                 self.broker.restart(1)?;
-                Ok(Instant::now())
+                Ok(SystemTime::now())
             }
             Kind::BrokerFreeze => {
                 self.broker.pause(1)?;
                 thread::sleep(fault.lasts);
                 self.broker.resume(1)?;
-                Ok(Instant::now())
+                Ok(SystemTime::now())
             }
             Kind::Refuse => self.network(Network::Refuses, fault.lasts),
             Kind::HoldRequests => self.network(Network::HoldsRequests, fault.lasts),
@@ -186,7 +186,7 @@ impl<'a> Campaign<'a> {
             Kind::Delay => self.network(Network::Delays(Duration::from_millis(500)), fault.lasts),
             Kind::Cut => {
                 self.broker.network(1)?.cut();
-                Ok(Instant::now())
+                Ok(SystemTime::now())
             }
             Kind::LoseCommit => self.lose(Api::EndTxn),
             Kind::LoseOffsets => self.lose(Api::TxnOffsetCommit),
@@ -194,19 +194,19 @@ impl<'a> Campaign<'a> {
         }
     }
 
-    fn network(&mut self, network: Network, lasts: Duration) -> Result<Instant> {
+    fn network(&mut self, network: Network, lasts: Duration) -> Result<SystemTime> {
         self.broker.network(1)?.set(network);
         thread::sleep(lasts);
         self.broker.network(1)?.set(Network::Works);
-        Ok(Instant::now())
+        Ok(SystemTime::now())
     }
 
-    fn lose(&mut self, api: Api) -> Result<Instant> {
+    fn lose(&mut self, api: Api) -> Result<SystemTime> {
         let proxy = self.broker.network(1)?;
         let before = proxy.lost();
         proxy.lose_reply_to(api);
         wait_until(format!("a request {api:?}"), RECOVERY, || Ok(proxy.lost() > before))?;
-        Ok(Instant::now())
+        Ok(SystemTime::now())
     }
 
     /// A second instance takes the place of the first, which is given back.
@@ -230,6 +230,20 @@ impl<'a> Campaign<'a> {
         self.progress.committed().ok().flatten().unwrap_or(0)
     }
 
+    /// From `over` to the first commit after it, by the job's own clock, which is this machine's. (To ask the broker would measure how
+    /// soon the asking client finds the broker again.)
+    fn await_recovery(&mut self, over: SystemTime) -> Result<Duration> {
+        wait_for("the next commit", RECOVERY, || {
+            self.must_live()?;
+            // There is no answer while the process starts.
+            let last =
+                self.service.metrics().map(|metrics| metrics.sum("sluicegate_checkpoint_last_commit_timestamp_seconds", &[]));
+            Ok((UNIX_EPOCH + Duration::from_secs_f64(last.unwrap_or_default())).duration_since(over).ok())
+        })
+        .with_context(|| self.service.last_lines(60))
+    }
+
+    /// Until the broker says that more is committed than `before`.
     fn await_commit(&mut self, before: u64) -> Result<()> {
         wait_until("the next commit", RECOVERY, || {
             self.must_live()?;

@@ -1,8 +1,13 @@
-//! A checkpoint storage that cannot be written, is full, or belongs to somebody else: a clear error, and nothing is lost.
+//! A checkpoint storage that cannot be written, is full, slow, or belongs to somebody else: a clear error, and nothing is lost.
 
 use crate::harness::{END, LIMIT, ends_with, job, says, within};
-use integration_tests::{Result, ensure, job::Load, leftovers::Leftover, process};
-use std::{fs, path::Path, process::Command};
+use integration_tests::{Context, Result, ensure, job::Load, leftovers::Leftover, process};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    time::{Duration, SystemTime},
+};
 
 const EVENTS: u64 = 20_000;
 
@@ -73,24 +78,126 @@ fn a_full_disk_ends_the_job_with_the_facts_and_space_lets_it_go_on() {
 }
 
 #[test]
-fn a_flipped_bit_in_a_manifest_is_refused_with_the_file() {
+fn a_storage_that_becomes_read_only_ends_the_job_with_the_path_and_goes_on_when_it_is_writable() {
     within(LIMIT, || {
-        // Given a job with a committed checkpoint
-        let job = job()?.with_events(Load::of(1_000))?;
+        // Given a job at work on a file system of its own
+        let mut job = job()?;
+        let place = job.folder().join("small");
+        fs::create_dir_all(&place)?;
+        let Some(_mounted) = Tmpfs::mount(&place, "256m")? else {
+            eprintln!("skipped: mounting a small file system needs root");
+            return Ok(());
+        };
+        job.set("checkpoint.storage", place.join("checkpoints").display());
+        let job = job.with_events(Load::of(EVENTS))?;
+        let mut service = job.start()?;
+        service.wait_ready()?;
+        service.wait_checkpoints(2)?;
+        // When that becomes read-only, as after an error of the disk
+        process::output(Command::new("mount").args(["-o", "remount,ro"]).arg(&place), END)?;
+        ends_with(&mut service, 1, &["not permitted", &place.display().to_string()])?;
+        // Then nothing is lost
+        process::output(Command::new("mount").args(["-o", "remount,rw"]).arg(&place), END)?;
         job.catch_up()?;
-        // When one bit of its newest manifest is wrong
-        let manifests = job.storage().join(job.name()).join("manifests");
-        let newest = fs::read_dir(&manifests)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?.into_iter().max();
-        let newest = newest.ok_or_else(|| integration_tests::anyhow!("no manifest in {}", manifests.display()))?;
-        let mut bytes = fs::read(&newest)?;
-        let middle = bytes.len() / 2;
-        if let Some(byte) = bytes.get_mut(middle) {
-            *byte ^= 1;
+        assert_eq!(job.audit()?.number("/records_in")?, EVENTS);
+        Ok(())
+    });
+}
+
+/// As an error of the disk or of the network to the storage would.
+#[test]
+fn an_error_in_any_step_of_a_checkpoint_is_outlived_in_the_same_process() {
+    within(LIMIT, || {
+        let mut job = job()?;
+        job.set("restart.attempts", 10);
+        let job = job.with_events(Load::of(EVENTS))?;
+        let points = ["before-prepare=error@3", "during-upload=error@40", "after-upload=error@6", "before-confirm=error@8"];
+        // While records come: nothing is uploaded of a state that does not change.
+        let mut load = job.start_generating(Load::of(10 * EVENTS).at(1_000).more())?;
+        let mut service = job.start_failing(&points.join(","))?;
+        service.wait_ready()?;
+        for (count, point) in points.iter().enumerate() {
+            service.wait_metric("sluicegate_restarts_total", count as f64 + 1.0, END).with_context(|| point.to_string())?;
         }
-        fs::write(&newest, bytes)?;
-        // Then no other checkpoint is taken in its place
-        let name = newest.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        ends_with(&mut job.start()?, 4, &[&name])
+        service.wait_checkpoints(2)?;
+        load.terminate(END)?;
+        let exit = service.finish()?;
+        ensure!(exit.code() == Some(0), "{}", service.last_lines(40));
+        job.catch_up()?;
+        ensure!(job.audit()?.number("/records_in")? > EVENTS, "no input came meanwhile");
+        Ok(())
+    });
+}
+
+#[test]
+fn one_that_is_slow_by_ten_seconds_delays_a_checkpoint_and_nothing_else() {
+    within(LIMIT, || {
+        let mut job = job()?;
+        job.set("checkpoint.timeout", "30s");
+        let job = job.with_events(Load::of(EVENTS))?;
+        let mut service = job.start_failing("before-prepare=sleep:10s@3")?;
+        service.wait_ready()?;
+        service.wait_at_point()?;
+        // While it waits, the job reads on
+        job.generate(Load::of(EVENTS).more())?;
+        service.wait_metric("sluicegate_records_in_total", 2.0 * EVENTS as f64, Duration::from_secs(8))?;
+        service.wait_checkpoints(2)?;
+        assert_eq!(service.metrics()?.sum("sluicegate_restarts_total", &[]), 0.0);
+        let exit = service.finish()?;
+        ensure!(exit.code() == Some(0), "{}", service.last_lines(40));
+        job.catch_up()?;
+        assert_eq!(job.audit()?.number("/records_in")?, 2 * EVENTS);
+        Ok(())
+    });
+}
+
+#[test]
+fn one_that_is_slower_than_a_checkpoint_may_be_lets_that_fail_and_the_next_succeed() {
+    within(LIMIT, || {
+        let mut job = job()?;
+        job.set("checkpoint.timeout", "1500ms");
+        let job = job.with_events(Load::of(EVENTS))?;
+        let mut service = job.start_failing("before-prepare=sleep:4s@3")?;
+        service.wait_ready()?;
+        service.wait_metric("sluicegate_restarts_total", 1.0, END)?;
+        service.wait_checkpoints(2)?;
+        let exit = service.finish()?;
+        ensure!(exit.code() == Some(0), "{}", service.last_lines(40));
+        job.catch_up()?;
+        assert_eq!(job.audit()?.number("/records_in")?, EVENTS);
+        Ok(())
+    });
+}
+
+/// The file system's own way to write a file whole is another name and a rename.
+#[test]
+fn what_a_torn_upload_has_left_behind_is_cleared_away() {
+    within(LIMIT, || {
+        // Given a job that was killed in the middle of an upload, and a file that a power cut has left half written
+        let job = job()?.with_events(Load::of(EVENTS))?;
+        job.start_failing("during-upload=kill@6")?.wait_killed(END)?;
+        let files = job.storage().join(job.name()).join("files");
+        let torn = files.join("5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c-9-0badcafe#1");
+        fs::write(&torn, "half of it")?;
+        // Three days ago: what is young is kept for a while, so that people can look.
+        let then = SystemTime::now() - Duration::from_secs(3 * 24 * 3600);
+        for file in fs::read_dir(&files)? {
+            fs::File::options().write(true).open(file?.path())?.set_modified(then)?;
+        }
+        // When the next start has committed
+        let mut service = job.start()?;
+        service.wait_ready()?;
+        service.wait_checkpoints(3)?;
+        // Then nothing is left but what the committed checkpoint names
+        let exit = service.finish()?;
+        ensure!(exit.code() == Some(0), "{}", service.last_lines(40));
+        let manifest: serde_json::Value = serde_json::from_slice(&fs::read(job.manifest(job.committed_checkpoint()?))?)?;
+        let named = manifest["files"].as_array().map_or(0, Vec::len);
+        let there = fs::read_dir(&files)?.collect::<std::io::Result<Vec<_>>>()?;
+        ensure!(there.len() == named, "{named} files are named, {there:?} are there");
+        job.catch_up()?;
+        assert_eq!(job.audit()?.number("/records_in")?, EVENTS);
+        Ok(())
     });
 }
 

@@ -5,9 +5,11 @@ use integration_tests::{
     broker::{Broker, Options},
     ensure,
     job::Job,
+    process::{self, Finished},
     service::Service,
 };
 use std::{
+    process::Command,
     sync::{Mutex, OnceLock, PoisonError, mpsc},
     thread,
     time::Duration,
@@ -19,7 +21,7 @@ pub const LIMIT: Duration = Duration::from_secs(240);
 pub const END: Duration = Duration::from_secs(60);
 
 /// The address of the broker that is shared by all tests that do it no harm. Started by the first that asks.
-fn broker() -> Result<String> {
+pub fn broker() -> Result<String> {
     static BROKER: OnceLock<Mutex<Option<Broker>>> = OnceLock::new();
     let mut broker = BROKER.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
     if broker.is_none() {
@@ -53,6 +55,38 @@ pub fn within(limit: Duration, test: impl FnOnce() -> Result<()>) {
     if let Err(error) = result {
         panic!("{error:?}");
     }
+}
+
+/// A second instance on another machine: the same checkpoints, another folder for its working copy.
+pub fn second(job: &Job) -> Result<Service> {
+    elsewhere(job, "state-of-the-second")
+}
+
+/// And a third.
+pub fn third(job: &Job) -> Result<Service> {
+    elsewhere(job, "state-of-the-third")
+}
+
+fn elsewhere(job: &Job, folder: &str) -> Result<Service> {
+    let state = job.folder().join(folder).display().to_string();
+    job.start_with(["run", "--set", &format!("state.dir={state}")], &[])
+}
+
+/// Every point at which the program can be told to die: it lists them when it is told a wrong one.
+pub fn crash_points(job: &Job) -> Result<Vec<String>> {
+    let mut service = job.start_failing("none-of-them=kill")?;
+    ends_with(&mut service, 1, &["none-of-them"])?;
+    let log = service.log()?;
+    let names = log.split_once("there are ").and_then(|(_, rest)| rest.lines().next());
+    let names = names.ok_or_else(|| integration_tests::anyhow!("no list of points in:\n{log}"))?;
+    Ok(names.split(',').map(|name| name.trim().to_owned()).collect())
+}
+
+/// Runs one test of this program again, in a process of its own with other environment variables.
+pub fn again(test: &str, environment: &[(&str, &str)]) -> Result<Finished> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args([test, "--exact", "--include-ignored", "--nocapture"]).envs(environment.iter().copied());
+    process::run(&mut command, 2 * LIMIT)
 }
 
 /// Waits until `service` ends with `code`, having said each of `words`, in any case of letters.

@@ -1,21 +1,23 @@
 //! The process dies as by `kill -9` at each step of a checkpoint. The next start goes on from what Kafka says is committed, and every
 //! output is what one run without a fault would have given.
 //!
-//! The points are those of `src/failpoint.rs`; that each is really reached is asserted by the way the process ends. With
-//! `SLUICEGATE_SWITCHED_OFF` a protection can be switched off in these runs, to see the audit find it.
+//! The points are those of `src/failpoint.rs`; that each is really reached is asserted by the way the process ends.
+//!
+//! Switches: `offsets-in-transaction`; `NewestManifestRestored` and `MetadataIgnored` from the manifest to the commit;
+//! `DeleteBeforeConfirm` between sending the offsets and the commit.
 
 use crate::harness::{END, LIMIT, job, within};
 use integration_tests::{Result, job::Load};
 
 const EVENTS: u64 = 20_000;
 
-/// Dies at the third checkpoint's `point`, so that there is a committed checkpoint with state to go back to.
-fn killed_at(point: &str) -> Result<()> {
+/// Dies at the `passing`-th time at `point`, so late that there is a committed checkpoint with state to go back to.
+fn killed_at(point: &str, passing: u32) -> Result<()> {
     // Given a job with input
     let job = job()?.with_events(Load::of(EVENTS).at(10_000))?;
     // When it is killed at the point, while more input comes
     let mut more = job.start_generating(Load::of(EVENTS).at(4_000).more())?;
-    job.start_failing(&format!("{point}=kill@3"))?.wait_killed(END)?;
+    job.start_failing(&format!("{point}=kill@{passing}"))?.wait_killed(END)?;
     more.wait(END)?;
     // Then the next run ends the work, and nothing is lost or doubled
     job.catch_up()?;
@@ -26,37 +28,42 @@ fn killed_at(point: &str) -> Result<()> {
 
 #[test]
 fn before_the_outputs_are_flushed() {
-    within(LIMIT, || killed_at("before-flush"));
+    within(LIMIT, || killed_at("before-flush", 3));
 }
 
 #[test]
 fn before_anything_is_durable() {
-    within(LIMIT, || killed_at("before-prepare"));
+    within(LIMIT, || killed_at("before-prepare", 3));
+}
+
+#[test]
+fn in_the_middle_of_an_upload() {
+    within(LIMIT, || killed_at("during-upload", 20));
 }
 
 #[test]
 fn after_the_state_is_uploaded_and_before_the_manifest() {
-    within(LIMIT, || killed_at("after-upload"));
+    within(LIMIT, || killed_at("after-upload", 3));
 }
 
 #[test]
 fn after_the_manifest_and_before_the_commit() {
-    within(LIMIT, || killed_at("after-manifest"));
+    within(LIMIT, || killed_at("after-manifest", 3));
 }
 
 #[test]
 fn between_sending_the_offsets_and_the_commit() {
-    within(LIMIT, || killed_at("during-commit"));
+    within(LIMIT, || killed_at("during-commit", 3));
 }
 
 #[test]
 fn after_the_commit_and_before_anybody_knows() {
-    within(LIMIT, || killed_at("after-commit"));
+    within(LIMIT, || killed_at("after-commit", 3));
 }
 
 #[test]
 fn before_the_checkpoint_is_marked_as_committed() {
-    within(LIMIT, || killed_at("before-confirm"));
+    within(LIMIT, || killed_at("before-confirm", 3));
 }
 
 #[test]

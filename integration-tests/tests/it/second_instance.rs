@@ -1,7 +1,7 @@
 //! Two instances of one job: the younger takes over, the older ends and says so. They never take turns.
 
-use crate::harness::{END, LIMIT, ends_with, job, within};
-use integration_tests::{ensure, job::Load};
+use crate::harness::{END, LIMIT, ends_with, job, second, within};
+use integration_tests::{deadline::wait_until, ensure, job::Load};
 use std::time::Duration;
 
 const EVENTS: u64 = 30_000;
@@ -55,8 +55,25 @@ fn a_frozen_one_that_wakes_after_its_successor_ends_with_3() {
     });
 }
 
-/// A second instance on another machine: the same checkpoints, another folder for its working copy.
-fn second(job: &integration_tests::job::Job) -> integration_tests::Result<integration_tests::service::Service> {
-    let state = job.folder().join("state-of-the-second").display().to_string();
-    job.start_with(["run", "--set", &format!("state.dir={state}")], &[])
+/// An attempt that fails for some reason of its own, after another instance took over, must not take the job back in its restart.
+#[test]
+fn one_that_fails_after_it_was_replaced_does_not_take_the_job_back() {
+    within(LIMIT, || {
+        // Given a job that holds still in the middle of a checkpoint, with nothing to read
+        let job = job()?.with_events(Load::of(EVENTS))?;
+        let mut older = job.start_failing("before-prepare=sleep:8s@3")?;
+        wait_until("the pause in the third checkpoint", END, || Ok(older.log()?.contains("before-prepare")))?;
+        // When another one takes over, and writes checkpoints with the same numbers meanwhile
+        let mut younger = second(&job)?;
+        younger.wait_ready()?;
+        younger.wait_checkpoints(2)?;
+        // Then the older one fails at its manifest, asks whose the job is, and ends
+        ends_with(&mut older, 3, &["another instance"])?;
+        ensure!(younger.try_exit()?.is_none(), "the younger one ended too: {}", younger.last_lines(40));
+        let exit = younger.finish()?;
+        ensure!(exit.code() == Some(0), "{}", younger.last_lines(40));
+        job.catch_up()?;
+        assert_eq!(job.audit()?.number("/records_in")?, EVENTS);
+        Ok(())
+    });
 }
