@@ -56,6 +56,11 @@ const PRODUCER: &[(&str, &str)] = &[
     // The producer's backlog is what the sink waits for at a barrier: 2 M records were 200-600 ms. At full speed on two cores 50,000
     // made it 100-150 ms, 20,000 made it 50-100 ms and the job no slower; 10,000 did.
     ("queue.buffering.max.messages", "20000"),
+    // librdkafka asks for a group's new coordinator when some connection of the handle changes its state, and only then. After the
+    // coordinator's death, when no other connection changes, `send_offsets_to_transaction` waits for ever, whatever time-out it was
+    // given (its issues 5456 and 5511). An idle connection that is closed, and opened again, ends that. Not below SOCKET_TIMEOUT and
+    // librdkafka's jitter of 2 s: a connection that waits for an answer counts as idle.
+    ("connections.max.idle.ms", "12000"),
 ];
 
 const PRODUCER_FIXED: &[(&str, &str)] = &[

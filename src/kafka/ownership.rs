@@ -142,6 +142,10 @@ impl Ownership {
         }
         let producer = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
+            // Others may have asked before, for long: the pool's workers come here one after the other.
+            if wait.cancelled() {
+                return Err(failure::cancelled("proof of ownership"));
+            }
             let proven = self.ask(&producer);
             producer.poll(Duration::ZERO);
             let Err(error) = proven else { return Ok(()) };
