@@ -30,6 +30,14 @@ impl Samples {
         self.matching(name, labels).map(|sample| sample.value).sum()
     }
 
+    /// The samples of which label `label` is `value`, and all others.
+    #[must_use]
+    pub fn split(&self, label: &str, value: &str) -> (Self, Self) {
+        let is = |sample: &&Sample| sample.labels.iter().any(|(l, v)| l == label && v == value);
+        let (those, others) = self.0.iter().partition::<Vec<_>, _>(is);
+        (Self(those.into_iter().cloned().collect()), Self(others.into_iter().cloned().collect()))
+    }
+
     /// Quantile `q` (0 to 1) of the histogram `name`, label values together: the upper bound of the bucket that holds it, in the
     /// histogram's unit. None without observations, or if it lies above the last bound.
     #[must_use]
@@ -98,5 +106,13 @@ mod tests {
         assert_eq!(samples.quantile("d", 0.5), Some(0.01));
         assert_eq!(samples.quantile("d", 0.99), Some(0.1));
         assert_eq!(samples.quantile("d", 1.0), None);
+    }
+
+    #[test]
+    fn a_split_leaves_nothing_out() {
+        let (a, others) = Samples::parse(TEXT).split("topic", "a");
+        assert_eq!(a.sum("x_total", &[]), 2.0);
+        assert_eq!(others.sum("x_total", &[]), 3.0);
+        assert_eq!(others.sum("up", &[]), 1.0);
     }
 }

@@ -80,7 +80,6 @@ impl Metrics {
     }
 }
 
-/// Buckets from 1 ms to the default checkpoint timeout.
 /// What is to stay below 50 ms is told in small steps.
 fn stalls() -> Histogram {
     Histogram::new([
@@ -88,6 +87,7 @@ fn stalls() -> Histogram {
     ])
 }
 
+/// Buckets from 1 ms to the default checkpoint timeout.
 fn durations() -> Histogram {
     Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0])
 }

@@ -33,7 +33,11 @@ pub fn table(machine: &str, events: u64, runs: usize, columns: &[(&str, Figures)
     text += &row("state at the end / largest upload of one checkpoint", &|f| {
         format!("{} / {}", mebibytes(f.checkpoint_size), mebibytes(f.checkpoint_new))
     });
-    text += &row("barrier stall of a task, p99 (at most)", &|f| f.stall_p99.map_or_else(|| "-".to_owned(), milliseconds));
+    let at_most = |seconds: Option<f64>| seconds.map_or_else(|| "-".to_owned(), milliseconds);
+    text += &row("barrier stall of an operator's task, at most: p99 / longest", &|f| {
+        format!("{} / {}", at_most(f.stall_p99), at_most(f.stall_longest))
+    });
+    text += &row("the sink's wait for acknowledgements at a barrier, at most: longest", &|f| at_most(f.flush_longest));
     let time = |time: Option<Duration>| time.map_or_else(|| "-".to_owned(), |time| milliseconds(time.as_secs_f64()));
     text += &format!(
         "\n`kill -9` to the next visible output, 5,000 events/s live, interval 1 s, {} kills: median {}, worst {}.\n",

@@ -50,8 +50,12 @@ pub struct Figures {
     pub checkpoint_size: f64,
     /// Largest upload for one checkpoint that was seen, in bytes.
     pub checkpoint_new: f64,
-    /// 99 of 100 times that a task could not process because of a barrier were shorter than this, in seconds.
+    /// 99 of 100 times that an operator's task could not process because of a barrier were shorter than this, in seconds.
     pub stall_p99: Option<f64>,
+    /// The longest of these.
+    pub stall_longest: Option<f64>,
+    /// The longest that the sink's task waited for the brokers to confirm a checkpoint's records, in seconds.
+    pub flush_longest: Option<f64>,
 }
 
 impl fmt::Display for Figures {
@@ -170,6 +174,8 @@ impl Seen {
     fn figures(&self) -> Figures {
         let sum = |name: &str| self.last.sum(name, &[]);
         let count = sum("sluicegate_checkpoint_duration_seconds_count");
+        let (sink, operators) = self.last.split("stage", "sink");
+        let stall = |samples: &Samples, q| samples.quantile("sluicegate_barrier_stall_seconds", q);
         Figures {
             events_per_second: 0.0,
             process_cpu: 0.0,
@@ -181,7 +187,9 @@ impl Seen {
             checkpoint_worst: self.longest,
             checkpoint_size: sum("sluicegate_checkpoint_last_size_bytes"),
             checkpoint_new: self.largest,
-            stall_p99: self.last.quantile("sluicegate_barrier_stall_seconds", 0.99),
+            stall_p99: stall(&operators, 0.99),
+            stall_longest: stall(&operators, 1.0),
+            flush_longest: stall(&sink, 1.0),
         }
     }
 }

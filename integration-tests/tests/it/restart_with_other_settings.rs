@@ -8,19 +8,21 @@ use integration_tests::{ensure, job::Load};
 
 const EVENTS: u64 = 10_000;
 
+/// 1, 4, 2, 3, 1: each start finds a checkpoint of another parallelism, most of them after a kill.
 #[test]
-fn parallelism_may_change_in_both_directions() {
+fn parallelism_may_change_at_any_start_with_kills_between() {
     within(LIMIT, || {
         let mut job = job()?;
         job.set("job.parallelism", 1);
         let mut job = job.with_events(Load::of(EVENTS))?;
         job.start_failing("after-manifest=kill@3")?.wait_killed(END)?;
         let mut load = Load::of(EVENTS);
-        for parallelism in [4, 3, 2] {
+        for (parallelism, crash) in [(4, "during-commit=kill@2"), (2, "after-upload=kill@2"), (3, "after-commit=kill@2")] {
             job.set("job.parallelism", parallelism);
-            job.catch_up()?;
-            load = Load { first_order: load.first_order + EVENTS, ..load.more() };
+            // More than one checkpoint's worth of input, so that there is something to be killed in the middle of.
+            load = load.more();
             job.generate(load)?;
+            job.start_failing(crash)?.wait_killed(END)?;
         }
         job.set("job.parallelism", 1);
         job.catch_up()?;
