@@ -42,6 +42,12 @@ impl Service {
         start.with_context(|| self.last_lines(40))
     }
 
+    /// Where it serves HTTP.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.http
+    }
+
     /// Status and body of `GET path`.
     pub fn get(&self, path: &str) -> Result<(u16, String)> {
         let address = self.http.parse()?;

@@ -59,6 +59,34 @@ impl Location {
         }
     }
 
+    /// The place `name` inside of this one.
+    #[must_use]
+    pub fn below(&self, name: &str) -> Self {
+        Self(match &self.0 {
+            Place::Folder(path) => Place::Folder(path.join(name)),
+            Place::Bucket(url) => {
+                let mut url = url.clone();
+                if let Ok(mut parts) = url.path_segments_mut() {
+                    parts.pop_if_empty().push(name);
+                }
+                Place::Bucket(url)
+            }
+        })
+    }
+
+    /// The last part of the place.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match &self.0 {
+            Place::Folder(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            Place::Bucket(url) => url
+                .path_segments()
+                .and_then(|parts| parts.filter(|part| !part.is_empty()).next_back())
+                .unwrap_or_default()
+                .to_owned(),
+        }
+    }
+
     /// Opens the location; `create` makes the folder when it is absent.
     pub(crate) fn connect(&self, create: bool) -> Result<Connected, Failure> {
         let shown = self.to_string();

@@ -23,6 +23,9 @@ pub struct Manifest {
     pub checkpoint: CheckpointId,
     /// The committed checkpoint that this one builds on; none for the first.
     pub base: Option<BaseManifest>,
+    /// The savepoint that the job was begun from last, however long ago; none without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<BaseManifest>,
     /// Why it was taken.
     pub reason: Reason,
     /// When the manifest was written, by the clock of the machine that wrote it.
@@ -64,6 +67,12 @@ pub struct BaseManifest {
 
 impl From<ManifestRef> for BaseManifest {
     fn from(manifest: ManifestRef) -> Self {
+        Self { checkpoint: manifest.checkpoint, hash: manifest.hash }
+    }
+}
+
+impl From<BaseManifest> for ManifestRef {
+    fn from(manifest: BaseManifest) -> Self {
         Self { checkpoint: manifest.checkpoint, hash: manifest.hash }
     }
 }
@@ -199,6 +208,7 @@ impl Manifest {
             job,
             checkpoint,
             base: base.map(BaseManifest::from),
+            from: None,
             reason,
             created_at: now_as_text(),
             sluicegate: env!("CARGO_PKG_VERSION").to_owned(),

@@ -33,6 +33,7 @@ mod location;
 mod manifest;
 mod restore;
 mod retry;
+mod savepoint;
 mod storage;
 mod upload;
 
@@ -51,5 +52,6 @@ pub(crate) use location::Connected;
 pub use location::Location;
 pub use manifest::{BaseManifest, GraphIdentity, InputPosition, Manifest, OperatorEntry, Reason, StateEntry, StateFile};
 pub use restore::{RestoreProgress, RestoreReport};
+pub use savepoint::{Found, Savepoint};
 pub use storage::{Executor, Started, Storage};
 pub use upload::{UploadReport, Uploaded};

@@ -130,6 +130,61 @@ impl Storage {
         Err(Failure::refused(format!("no checkpoints of job {job} in {folder}: check job.name and checkpoint.storage")))
     }
 
+    /// The names of the folders at `location`; none if it is not there.
+    ///
+    /// # Errors
+    /// Transient: no answer.
+    pub(super) fn folders_in(location: &Location, executor: &Executor) -> Result<Vec<String>, Failure> {
+        if location.as_folder().is_some_and(|folder| !folder.exists()) {
+            return Ok(Vec::new());
+        }
+        let Connected { store, prefix, shown, .. } = location.connect(false)?;
+        let deadline = || Instant::now() + PATIENCE;
+        let listed = executor.block_on(async {
+            retry(deadline(), || async { store.list_with_delimiter(Some(&prefix)).await.map_err(Trouble::of) }).await
+        });
+        let listed = listed.map_err(|trouble| trouble.into_failure(Access::Read, &shown))?;
+        Ok(listed.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_owned)).collect())
+    }
+
+    /// The jobs that have a folder at `location`.
+    ///
+    /// # Errors
+    /// Transient: no answer.
+    pub(super) fn jobs_in(location: &Location, executor: &Executor) -> Result<Vec<JobName>, Failure> {
+        let mut jobs = Vec::new();
+        for name in Self::folders_in(location, executor)? {
+            let Ok(job) = name.parse::<JobName>() else { continue };
+            let storage = Self::over(location.connect(false)?, &job, executor.clone(), attempt_name());
+            if storage.get_if_present(&storage.layout().owner())?.is_some() {
+                jobs.push(job);
+            }
+        }
+        Ok(jobs)
+    }
+
+    /// Deletes every object of the job, the markers first, and says how many there were.
+    ///
+    /// # Errors
+    /// As any write; then some are left.
+    pub(super) fn delete_everything(&self) -> Result<usize, Failure> {
+        let root = self.layout().root();
+        let (markers, all) = (self.list(&self.layout().markers())?, self.list(root)?);
+        let paths = |metas: &[ObjectMeta]| metas.iter().map(|meta| meta.location.clone()).collect::<Vec<_>>();
+        for paths in [paths(&markers), paths(&all)] {
+            self.delete_all(&paths).into_iter().collect::<Result<(), Failure>>()?;
+        }
+        // A file system keeps empty folders; a bucket knows none.
+        if let Some(folder) = self.local_path(root) {
+            let place = folder.parent().map(PathBuf::from).unwrap_or_default();
+            std::fs::remove_dir_all(&folder)
+                .map_err(|why| Trouble::of_io(why).into_failure(Access::Write, &folder.display().to_string()))?;
+            // Somebody may keep something else there.
+            let _ = std::fs::remove_dir(place);
+        }
+        Ok(all.len())
+    }
+
     /// A storage over any store; `attempt` goes into the names of files.
     pub(crate) fn over(connected: Connected, job: &JobName, executor: Executor, attempt: String) -> Self {
         let Connected { store, prefix, folder, shown } = connected;
@@ -498,7 +553,7 @@ impl Storage {
 
 /// Eight hexadecimal digits, new for every attempt: out of the clock, the process, and the keys that the standard library
 /// draws at random.
-fn attempt_name() -> String {
+pub(super) fn attempt_name() -> String {
     format!("{:08x}", RandomState::new().hash_one((SystemTime::now(), std::process::id())) >> 32)
 }
 

@@ -1,6 +1,6 @@
 //! The command line as it is written.
 
-use super::{Stop, audit, checkpoint, exit::Code, generate, run, topics, validate};
+use super::{Stop, audit, checkpoint, exit::Code, generate, run, savepoint, stop, topics, validate};
 use crate::config::{self, Settings, Sources};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -64,6 +64,10 @@ pub enum Command {
     Audit(audit::Audit),
     /// Look at the checkpoints of the job
     Checkpoint(checkpoint::Checkpoint),
+    /// Make, list, show and delete savepoints
+    Savepoint(savepoint::SavepointCommand),
+    /// Stop the job that runs on this machine, with a savepoint if wanted
+    Stop(stop::StopCommand),
 }
 
 fn after_help() -> String {

@@ -13,7 +13,9 @@ mod graph;
 mod pace;
 mod progress;
 mod run;
+mod savepoint;
 mod screen;
+mod stop;
 mod topics;
 mod validate;
 
@@ -45,6 +47,8 @@ impl Command {
             Self::Audit(command) => command.run(),
             Self::Validate(command) => command.run(),
             Self::Checkpoint(command) => command.run(),
+            Self::Savepoint(command) => command.run(),
+            Self::Stop(command) => command.run(),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! `sluicegate run`
 
-use super::{Code, Given, Stop, graph};
+use super::{Code, Given, Stop, graph, savepoint};
 use crate::{
-    checkpoint::Retention,
+    checkpoint::{Executor, Retention},
     config::{self, Settings},
-    engine::{Ask, Bounds, JobSettings, KafkaCluster, KafkaSettings, RestartStrategy, Schedule, Supervisor},
+    engine::{Ask, Bounds, FromSavepoint, JobSettings, KafkaCluster, KafkaSettings, RestartStrategy, Schedule, Supervisor},
     observe::{Health, Metrics, Server, Status, logging},
     protocol::{CheckpointId, Failure},
     state::{KeyGroups, Settings as StateSettings},
@@ -28,7 +28,7 @@ const GRACE: Duration = Duration::from_secs(60);
 /// with exit code 4. A second instance of the same job takes over: the older one exits with code 3.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  sluicegate run --config config/orders.toml --set checkpoint.interval=500ms\n  \
-                        sluicegate run --until-caught-up")]
+                        sluicegate run --until-caught-up\n  sluicegate run --from 42-0badcafe")]
 pub struct Run {
     /// End when everything that the input holds now is committed
     #[arg(long)]
@@ -39,6 +39,15 @@ pub struct Run {
     /// After the group's offsets were lost: go on from this checkpoint, which must be the last confirmed one
     #[arg(long, value_name = "CHECKPOINT")]
     restore: Option<u64>,
+    /// Begin from this savepoint: its name, or where it lies. A job that has begun from it goes on from what it has committed since
+    #[arg(long, value_name = "SAVEPOINT", conflicts_with = "restore")]
+    from: Option<String>,
+    /// With --from: process input again that is committed, and give out its outputs a second time
+    #[arg(long, requires = "from")]
+    rewind: bool,
+    /// With --from: leave out state that no operator of the job has
+    #[arg(long, requires = "from")]
+    allow_non_restored_state: bool,
     #[command(flatten)]
     pub(super) given: Given,
 }
@@ -54,25 +63,36 @@ impl Run {
             .build()
             .map_err(|error| Failure::fatal(format!("cannot start the I/O threads: {error}")))?;
         let (metrics, health) = (Metrics::new(), Arc::new(Health::default()));
+        let (ask, asked) = unbounded();
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let stopper = Arc::new(Stopper { ask, health: Arc::clone(&health), interrupted: Arc::clone(&interrupted) });
+        let on_stop = Arc::clone(&stopper);
         let _server = match &settings.http.listen {
-            Some(listen) => Some(Server::start(listen, Arc::clone(&metrics), Arc::clone(&health))?),
+            Some(listen) => {
+                let on_stop = Arc::new(move |drain| on_stop.stop(drain));
+                Some(Server::start(listen, Arc::clone(&metrics), Arc::clone(&health), on_stop)?)
+            }
             None => None,
         };
-        let (ask, asked) = unbounded();
-        let stopping = Arc::clone(&health);
-        let interrupted = Arc::new(AtomicBool::new(false));
-        let interrupt = Arc::clone(&interrupted);
-        runtime.spawn(async move { on_signals(&ask, &stopping, &interrupt).await });
+        runtime.spawn(async move { on_signals(&stopper).await });
+        let from = self.from_savepoint(&settings, runtime.handle().clone().into())?;
         let plan = graph::of(&settings)?;
         let cluster = KafkaCluster::connect(kafka_settings(&settings), &settings.source.topic, &interrupted)?;
         let cluster = Arc::new(cluster);
-        let supervisor = Supervisor::new(self.job_settings(&settings)?, cluster, plan, runtime.handle().clone(), metrics, health);
+        let supervisor =
+            Supervisor::new(self.job_settings(&settings, from)?, cluster, plan, runtime.handle().clone(), metrics, health);
         supervisor.run(&asked)?;
         runtime.shutdown_timeout(Duration::from_secs(1));
         Ok(Code::Done)
     }
 
-    fn job_settings(&self, settings: &Settings) -> Result<JobSettings, Failure> {
+    fn from_savepoint(&self, settings: &Settings, executor: Executor) -> Result<Option<FromSavepoint>, Failure> {
+        let Some(named) = &self.from else { return Ok(None) };
+        let savepoint = savepoint::named(named, settings, &executor)?;
+        Ok(Some(FromSavepoint { savepoint, rewind: self.rewind, allow_non_restored_state: self.allow_non_restored_state }))
+    }
+
+    fn job_settings(&self, settings: &Settings, from: Option<FromSavepoint>) -> Result<JobSettings, Failure> {
         let memory = usize::try_from(settings.state.memory).unwrap_or(usize::MAX);
         Ok(JobSettings {
             job: settings.job.name.clone(),
@@ -98,6 +118,7 @@ impl Run {
             },
             bounds: Bounds { until_caught_up: self.until_caught_up, drain: self.drain },
             restore: self.restore.map(CheckpointId),
+            from,
         })
     }
 }
@@ -113,8 +134,24 @@ fn kafka_settings(settings: &Settings) -> KafkaSettings {
     }
 }
 
+/// The way to ask the job to stop.
+struct Stopper {
+    ask: Sender<Ask>,
+    health: Arc<Health>,
+    interrupted: Arc<AtomicBool>,
+}
+
+impl Stopper {
+    fn stop(&self, drain: bool) {
+        tracing::info!(drain, "asked to stop: a last checkpoint is taken and committed");
+        self.health.set(Status::Stopping);
+        self.interrupted.store(true, Ordering::Release);
+        let _ = self.ask.send(Ask::Stop { drain });
+    }
+}
+
 /// The first signal asks for a last checkpoint; whoever sends another one is in a hurry: recovery will cope.
-async fn on_signals(ask: &Sender<Ask>, health: &Health, interrupted: &AtomicBool) {
+async fn on_signals(stopper: &Stopper) {
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
         tracing::error!("cannot listen to signals: the job can only be killed (which it survives)");
         return;
@@ -128,9 +165,6 @@ async fn on_signals(ask: &Sender<Ask>, health: &Health, interrupted: &AtomicBool
             tracing::warn!("second signal: leaving at once; what Kafka says is committed stands");
             std::process::exit(1);
         }
-        tracing::info!("asked to stop: a last checkpoint is taken and committed");
-        health.set(Status::Stopping);
-        interrupted.store(true, Ordering::Release);
-        let _ = ask.send(Ask::Stop);
+        stopper.stop(false);
     }
 }

@@ -33,7 +33,10 @@ pub struct Schedule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ask {
     /// Take a last checkpoint, commit it, end.
-    Stop,
+    Stop {
+        /// Event time is moved to the end before: all windows fire.
+        drain: bool,
+    },
 }
 
 /// When the job ends by itself.
@@ -197,7 +200,10 @@ impl Driver {
     pub fn step(&mut self, input: Input) -> Option<Ending> {
         let commands = match input {
             Input::Event(event) => self.digest(event),
-            Input::Ask(Ask::Stop) => Ok(self.stop()),
+            Input::Ask(Ask::Stop { drain }) => {
+                self.bounds.drain |= drain;
+                Ok(self.stop())
+            }
             Input::Nothing => Ok(self.tick()),
         };
         let done = commands.and_then(|commands| self.execute(commands));

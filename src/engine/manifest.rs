@@ -5,7 +5,7 @@ use super::{
     message::{MIN_WATERMARK, Timestamp},
     plan::Plan,
 };
-use crate::checkpoint::{GraphIdentity, InputPosition, Manifest, OperatorEntry, Reason, StateEntry};
+use crate::checkpoint::{BaseManifest, GraphIdentity, InputPosition, Manifest, OperatorEntry, Reason, StateEntry};
 use crate::protocol::{CheckpointId, JobName, ManifestRef, Positions, Trigger};
 use crate::state::StateDescriptor;
 use serde_json::Value;
@@ -32,6 +32,8 @@ pub struct Blueprint {
     pub last: Positions,
     /// Where the job began to read each partition.
     pub began: Positions,
+    /// The savepoint that the job was begun from last.
+    pub from: Option<ManifestRef>,
     reason: Reason,
     records: u64,
     watermark: Timestamp,
@@ -60,6 +62,7 @@ impl Blueprint {
             vertex_of_task,
             last: start,
             began,
+            from: None,
             reason,
             records,
             watermark: MIN_WATERMARK,
@@ -99,6 +102,7 @@ impl Blueprint {
         snapshots: &[(usize, TaskSnapshot)],
     ) -> Manifest {
         let mut manifest = Manifest::new(self.job.clone(), checkpoint, base, self.reason);
+        manifest.from = self.from.map(BaseManifest::from);
         manifest.group.clone_from(&self.group);
         manifest.parallelism = u32::try_from(self.parallelism).unwrap_or(u32::MAX);
         manifest.max_parallelism = u32::from(self.max_parallelism);

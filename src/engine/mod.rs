@@ -50,6 +50,7 @@ pub use halt::Halt;
 pub use kafka_cluster::{KafkaCluster, KafkaSettings};
 pub use message::{Barrier, BarrierKind, MAX_WATERMARK, MIN_WATERMARK, Mark, Message, Timestamp};
 pub use meter::{Meter, OperatorCounter, OperatorEvents};
+pub use recovery::FromSavepoint;
 pub use restart::RestartStrategy;
 pub use sink::{CommitOutcome, FlushedTransaction, OpenTransaction, Outgoing, Transactions};
 pub use stop::{Stop, Stopped};

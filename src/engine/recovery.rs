@@ -3,13 +3,14 @@
 //! ```text
 //! manifests ─► fence every id that they name ─► committed offsets ─► manifests again ─► decide ─┬─► first start
 //!                        ▲                                                                      ├─► restore P
+//!                        │                                                                      ├─► begin from a savepoint
 //!                        └────────── P names ids that nobody could know before ─────────────────┘
 //! ```
 //!
 //! The decision is the protocol's ([`recovery::decide`]); here is what it is made from, and in which order.
 
 use super::{cluster::Cluster, plan::Plan, plan::VertexKind, sink::Transactions, stop::Stop};
-use crate::checkpoint::{Manifest, Storage};
+use crate::checkpoint::{Manifest, Savepoint, Storage};
 use crate::failpoint;
 use crate::protocol::{
     CheckpointId, Failure, FailureKind, JobName, ManifestRef, Pointer, Positions, TopicPartition,
@@ -32,12 +33,65 @@ pub struct Identity<'a> {
     pub max_parallelism: u16,
     /// The operator's choice after offsets were lost.
     pub restore: Option<CheckpointId>,
+    /// The savepoint that the operator wants the job to begin from.
+    pub from: Option<&'a FromSavepoint>,
+}
+
+/// A start from a savepoint, as the operator asks for it.
+#[derive(Debug, Clone)]
+pub struct FromSavepoint {
+    /// The savepoint.
+    pub savepoint: Savepoint,
+    /// Committed input may be processed again.
+    pub rewind: bool,
+    /// State that no operator of the job claims is left out, instead of refused.
+    pub allow_non_restored_state: bool,
+}
+
+/// What an attempt builds on.
+#[derive(Debug)]
+pub enum Base {
+    /// Nothing: a first start.
+    Nothing,
+    /// The committed checkpoint.
+    Committed(Manifest, ManifestRef),
+    /// A savepoint, and the checkpoint that was committed before, if there was one.
+    Savepoint(Savepoint, Option<ManifestRef>),
+}
+
+impl Base {
+    /// What is restored.
+    pub fn manifest(&self) -> Option<&Manifest> {
+        match self {
+            Self::Nothing => None,
+            Self::Committed(manifest, _) => Some(manifest),
+            Self::Savepoint(savepoint, _) => Some(&savepoint.manifest),
+        }
+    }
+
+    /// The committed checkpoint that the attempt's first one comes after.
+    pub fn committed(&self) -> Option<ManifestRef> {
+        match self {
+            Self::Nothing => None,
+            Self::Committed(_, reference) => Some(*reference),
+            Self::Savepoint(_, before) => *before,
+        }
+    }
+
+    /// The savepoint that the job was begun from last.
+    pub fn origin(&self) -> Option<ManifestRef> {
+        match self {
+            Self::Nothing => None,
+            Self::Committed(manifest, _) => manifest.from.map(ManifestRef::from),
+            Self::Savepoint(savepoint, _) => Some(savepoint.reference),
+        }
+    }
 }
 
 /// Where an attempt begins, decided and fetched.
 pub struct Recovered {
-    /// The committed checkpoint; none at a first start.
-    pub base: Option<(Manifest, ManifestRef)>,
+    /// What it builds on.
+    pub base: Base,
     /// Number of the first checkpoint.
     pub next: CheckpointId,
     /// Where reading begins.
@@ -79,7 +133,7 @@ pub fn recover(cluster: &dyn Cluster, storage: &Storage, identity: Identity<'_>,
                 let partitions: Vec<TopicPartition> = evidence.log_bounds.keys().cloned().collect();
                 let positions = cluster.start_positions(&partitions, false)?;
                 let next = recovery::next_checkpoint(None, seen());
-                return Ok(Recovered { base: None, next, positions, transactions });
+                return Ok(Recovered { base: Base::Nothing, next, positions, transactions });
             }
             recovery::Recovery::Restore(restore) => {
                 let checkpoint = restore.manifest.checkpoint;
@@ -93,7 +147,24 @@ pub fn recover(cluster: &dyn Cluster, storage: &Storage, identity: Identity<'_>,
                     positions.extend(cluster.start_positions(&new, true)?);
                 }
                 let next = recovery::next_checkpoint(Some(checkpoint), seen());
-                return Ok(Recovered { base: Some((manifest, reference)), next, positions, transactions });
+                return Ok(Recovered { base: Base::Committed(manifest, reference), next, positions, transactions });
+            }
+            recovery::Recovery::Begin(begin) => {
+                let Some(from) = identity.from else { return Err(Failure::fatal("there is no savepoint to begin from")) };
+                let savepoint = from.savepoint.clone();
+                check_compatible(&savepoint.manifest, &identity, topic)
+                    .map_err(|refused| refused.context(format_args!("savepoint {}", savepoint.location)))?;
+                if !begin.again.is_empty() {
+                    let records: u64 = begin.again.values().sum();
+                    tracing::warn!(records, per_partition = ?begin.again, "rewinding: these records are processed a second time");
+                }
+                let mut positions = begin.restore.positions;
+                let new: Vec<TopicPartition> = begin.restore.new_partitions.into_iter().collect();
+                if !new.is_empty() {
+                    positions.extend(cluster.start_positions(&new, true)?);
+                }
+                let next = recovery::next_checkpoint(begin.base.map(|base| base.checkpoint), seen());
+                return Ok(Recovered { base: Base::Savepoint(savepoint, begin.base), next, positions, transactions });
             }
         }
     }
@@ -157,6 +228,12 @@ fn evidence(
         log_bounds: cluster.log_bounds(&partitions)?,
         fenced: fenced.clone(),
         restore: identity.restore,
+        from: identity.from.map(|from| recovery::Origin {
+            name: from.savepoint.location.to_string(),
+            manifest: from.savepoint.reference,
+            positions: from.savepoint.manifest.positions(),
+            rewind: from.rewind,
+        }),
     })
 }
 
@@ -183,7 +260,8 @@ fn check_compatible(manifest: &Manifest, identity: &Identity<'_>, topic: &str) -
             manifest.checkpoint, other.topic
         )));
     }
-    for operator in &manifest.operators {
+    let dropped = identity.from.is_some_and(|from| from.allow_non_restored_state);
+    for operator in manifest.operators.iter().filter(|_| !dropped) {
         let known = identity.plan.vertices.iter().any(|vertex| vertex.operators.contains(&operator.name));
         if !known && (!operator.states.is_empty() || !operator.operator_state.is_empty()) {
             return Err(Failure::refused(format!(
@@ -209,6 +287,7 @@ fn stored_manifests(
                 base: manifest.base.map(|base| base.checkpoint),
                 positions: manifest.positions(),
                 transactional_ids: manifest.transactional_ids.into_iter().collect(),
+                from: manifest.from.map(|from| from.hash),
             }),
             Err(failure) if failure.kind != FailureKind::Refused => return Err(failure),
             Err(_) if !storage.has_manifest(number)? => continue,
@@ -217,4 +296,73 @@ fn stored_manifests(
         stored.insert(number, found);
     }
     Ok(stored)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        checkpoint::{InputPosition, OperatorEntry, Reason, StateEntry},
+        engine::plan::Vertex,
+    };
+    use std::sync::Arc;
+
+    fn plan(operators: &[&str]) -> Plan {
+        let vertex = Vertex {
+            name: "orders".to_owned(),
+            kind: VertexKind::Source { topic: "orders".to_owned() },
+            has_output: true,
+            operators: operators.iter().map(|name| (*name).to_owned()).collect(),
+            run: Arc::new(|_| Ok(())),
+        };
+        Plan { vertices: vec![vertex], ..Plan::default() }
+    }
+
+    /// Written by a job with the operators "dedup" (with state) and "map" (without).
+    fn written() -> Manifest {
+        let mut manifest = Manifest::new("shop".parse().unwrap(), CheckpointId(7), None, Reason::Interval);
+        let input =
+            InputPosition { topic: "orders".into(), partition: 0, offset: 5, began: 0, timestamp_seen: None, idle: false };
+        manifest.input.push(input);
+        let state = StateEntry { name: "seen".into(), kind: "value".into(), details: serde_json::Map::new() };
+        for (name, states) in [("dedup", vec![state]), ("map", Vec::new())] {
+            let operator =
+                OperatorEntry { name: name.into(), parallelism: 1, watermark: None, states, operator_state: Vec::new() };
+            manifest.operators.push(operator);
+        }
+        manifest
+    }
+
+    fn check(manifest: &Manifest, plan: &Plan, topic: &str) -> Result<(), String> {
+        let job = "shop".parse().unwrap();
+        let identity = Identity { job: &job, group: "g", ids: &[], plan, max_parallelism: 128, restore: None, from: None };
+        check_compatible(manifest, &identity, topic).map_err(|failure| {
+            assert_eq!(failure.kind, FailureKind::Refused);
+            failure.message
+        })
+    }
+
+    #[test]
+    fn a_renamed_operator_with_state_is_refused_by_its_name_and_one_without_is_not() {
+        assert_eq!(check(&written(), &plan(&["dedup", "map"]), "orders"), Ok(()));
+        assert_eq!(check(&written(), &plan(&["dedup", "other", "one-more"]), "orders"), Ok(()));
+        let message = check(&written(), &plan(&["deduplicate", "map"]), "orders").unwrap_err();
+        assert!(message.contains("\"dedup\"") && message.contains("renamed"), "{message}");
+    }
+
+    #[test]
+    fn operator_state_alone_makes_a_name_needed() {
+        let mut manifest = written();
+        manifest.operators[1].operator_state.push(serde_json::json!(1));
+        assert!(check(&manifest, &plan(&["dedup"]), "orders").unwrap_err().contains("\"map\""));
+    }
+
+    #[test]
+    fn another_topic_or_number_of_key_groups_is_refused_with_both() {
+        let message = check(&written(), &plan(&["dedup"]), "others").unwrap_err();
+        assert!(message.contains("orders") && message.contains("others"), "{message}");
+        let other = Manifest { max_parallelism: 64, ..written() };
+        let message = check(&other, &plan(&["dedup"]), "orders").unwrap_err();
+        assert!(message.contains("64") && message.contains("128"), "{message}");
+    }
 }

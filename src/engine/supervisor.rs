@@ -8,7 +8,7 @@ use super::{
     event::PartitionState,
     manifest::Blueprint,
     plan::{Plan, VertexKind},
-    recovery::{Identity, Recovered, recover, second_look, source_topic},
+    recovery::{Base, FromSavepoint, Identity, Recovered, recover, second_look, source_topic},
     restart::{Patience, RestartStrategy},
     source::SourceInput,
     stop::Stop,
@@ -17,8 +17,7 @@ use crate::checkpoint::{Collector, Location, Manifest, Retention, Started, Stora
 use crate::failpoint;
 use crate::observe::{Health, Metrics, Status};
 use crate::protocol::{
-    CheckpointId, Coordinator, Failure, FailureKind, JobName, ManifestRef, Plan as CorePlan, Positions, TopicPartition,
-    transactional_ids,
+    CheckpointId, Coordinator, Failure, FailureKind, JobName, Plan as CorePlan, Positions, TopicPartition, transactional_ids,
 };
 use crate::state::{Budget, KeyGroups, Settings as StateSettings, Store, Unclaimed, Workspace};
 use crossbeam_channel::Receiver;
@@ -66,6 +65,8 @@ pub struct JobSettings {
     pub bounds: Bounds,
     /// The operator's choice after offsets were lost.
     pub restore: Option<CheckpointId>,
+    /// The savepoint to begin from.
+    pub from: Option<FromSavepoint>,
 }
 
 /// Runs one job in this process.
@@ -119,7 +120,7 @@ impl Supervisor {
             tracing::warn!(%failure, restart = used, allowed, ?delay, "the attempt failed; everything of it is dropped, the next one recovers");
             self.metrics.attempts.restarts.inc();
             self.health.set(Status::Waiting { reason: failure.message });
-            if let Ok(Ask::Stop) = asked.recv_timeout(delay) {
+            if let Ok(Ask::Stop { .. }) = asked.recv_timeout(delay) {
                 // Nothing is running: what Kafka says is committed stands.
                 return Ok(());
             }
@@ -173,22 +174,23 @@ impl Supervisor {
             plan: &self.plan,
             max_parallelism: settings.groups.count(),
             restore: settings.restore,
+            from: settings.from.as_ref(),
         };
         let Recovered { base, next, positions, mut transactions } = recover(&*self.cluster, &storage, identity, &stop)?;
         let (store, uploaded, restored_states) =
-            self.restore(&storage, workspace, base.as_ref()).map_err(|refused| second_look(refused, &mut *transactions))?;
+            self.restore(&storage, workspace, &base).map_err(|refused| second_look(refused, &mut *transactions))?;
         tracing::info!(
-            checkpoint = base.as_ref().map(|(_, manifest)| manifest.checkpoint.0),
+            checkpoint = base.committed().map(|manifest| manifest.checkpoint.0),
             took = ?self.down_since.elapsed(),
             partitions = positions.len(),
             "recovered"
         );
 
-        let sources = self.sources(&positions, base.as_ref().map(|(manifest, _)| manifest))?;
-        let restored = base.as_ref().map(|(manifest, _)| self.restored_vertices(manifest)).unwrap_or_default();
+        let sources = self.sources(&positions, &base)?;
+        let restored = base.manifest().map(|manifest| self.restored_vertices(manifest)).unwrap_or_default();
         let job = settings.job.clone();
         let discovery = self.discovery(&positions);
-        let base_ref = base.as_ref().map(|(_, reference)| *reference);
+        let (base_ref, origin) = (base.committed(), base.origin());
         let (plan, group) = (self.plan.clone(), settings.group.clone());
         let (parallelism, groups) = (settings.parallelism, settings.groups.count());
         let progress = Arc::clone(patience);
@@ -216,9 +218,12 @@ impl Supervisor {
             blueprint: {
                 let job = settings.job.clone();
                 let mut began = positions.clone();
-                began.extend(base.iter().flat_map(|(manifest, _)| manifest.began()));
+                began.extend(base.manifest().into_iter().flat_map(Manifest::began));
                 let positions = (positions, began);
-                Box::new(move |vertices| Blueprint::new(job, group, (parallelism, groups), ids, plan, vertices, positions))
+                Box::new(move |vertices| {
+                    let blueprint = Blueprint::new(job, group, (parallelism, groups), ids, plan, vertices, positions);
+                    Blueprint { from: origin, ..blueprint }
+                })
             },
             schedule: settings.schedule,
             bounds: settings.bounds,
@@ -241,31 +246,43 @@ impl Supervisor {
         &self,
         storage: &Storage,
         workspace: Workspace,
-        base: Option<&(Manifest, ManifestRef)>,
+        base: &Base,
     ) -> Result<(Arc<Store>, Uploaded, BTreeSet<String>), Failure> {
         let settings = &self.settings;
-        let Some((manifest, _)) = base.filter(|(manifest, _)| !manifest.files.is_empty()) else {
+        let Some(manifest) = base.manifest().filter(|manifest| !manifest.files.is_empty()) else {
             return Ok((Store::create(workspace, &self.plan.states, &settings.state)?, Uploaded::nothing(), BTreeSet::new()));
         };
-        let report = storage.restore(manifest, &workspace.db_dir(), settings.schedule.timeout, &|_| ())?;
+        // What comes from a savepoint belongs to it: the first checkpoint uploads everything.
+        let (holder, uploaded) = match base {
+            Base::Savepoint(savepoint, _) => (&savepoint.storage, Uploaded::nothing()),
+            Base::Nothing | Base::Committed(..) => (storage, Uploaded::restored(manifest)),
+        };
+        let report = holder.restore(manifest, &workspace.db_dir(), settings.schedule.timeout, &|_| ())?;
         failpoint::hit("during-restore")?;
         tracing::debug!(files = report.files, linked = report.linked, bytes = report.bytes, took = ?report.took, "state restored");
         let restored = manifest.operators.iter();
         let restored =
             restored.flat_map(|operator| operator.states.iter().map(|state| format!("{}/{}", operator.name, state.name)));
         let restored = restored.collect();
-        let store = Store::open_restored(workspace, &self.plan.states, &settings.state, Unclaimed::Refuse)?;
-        Ok((store, Uploaded::restored(manifest), restored))
+        let dropped =
+            matches!(base, Base::Savepoint(..)) && settings.from.as_ref().is_some_and(|from| from.allow_non_restored_state);
+        let unclaimed = if dropped { Unclaimed::Drop } else { Unclaimed::Refuse };
+        let store = Store::open_restored(workspace, &self.plan.states, &settings.state, unclaimed)?;
+        Ok((store, uploaded, restored))
     }
 
-    fn sources(&self, positions: &Positions, base: Option<&Manifest>) -> Result<BTreeMap<usize, Vec<SourceInput>>, Failure> {
+    fn sources(&self, positions: &Positions, base: &Base) -> Result<BTreeMap<usize, Vec<SourceInput>>, Failure> {
         let settings = &self.settings;
         let topic = source_topic(&self.plan)?;
         let partitions: Vec<TopicPartition> = positions.keys().cloned().collect();
         let targets: Positions =
             self.cluster.log_bounds(&partitions)?.into_iter().map(|(partition, (_, high))| (partition, high)).collect();
-        let seen: BTreeMap<i32, Option<i64>> =
-            base.iter().flat_map(|manifest| &manifest.input).map(|input| (input.partition, input.timestamp_seen)).collect();
+        let seen: BTreeMap<i32, Option<i64>> = base
+            .manifest()
+            .into_iter()
+            .flat_map(|manifest| &manifest.input)
+            .map(|input| (input.partition, input.timestamp_seen))
+            .collect();
         let tasks = settings.parallelism.min(positions.len().max(1));
         let mut shares = vec![Positions::new(); tasks];
         for (partition, offset) in positions {
@@ -294,7 +311,7 @@ impl Supervisor {
                     targets: targets.clone(),
                     out_of_orderness: settings.out_of_orderness,
                     idle_timeout: settings.idle_timeout,
-                    barrier_first: base.is_none(),
+                    barrier_first: base.committed().is_none(),
                 });
             }
             sources.insert(index, inputs);

@@ -1,13 +1,14 @@
-//! `/livez`, `/readyz` and `/metrics`, on a thread of their own so that they answer whatever the job does.
+//! `/livez`, `/readyz` and `/metrics`, on a thread of their own so that they answer whatever the job does; and `POST /stop`, from this
+//! machine only.
 
 use super::{Health, Metrics};
 use crate::protocol::Failure;
 use axum::{
     Router,
-    extract::State,
+    extract::{ConnectInfo, Query, State},
     http::{StatusCode, header},
     response::IntoResponse,
-    routing::get,
+    routing::{get, post},
 };
 use std::{
     io::ErrorKind,
@@ -30,10 +31,21 @@ pub struct Server {
     thread: Option<JoinHandle<()>>,
 }
 
+/// What is done when somebody asks for a stop; `true`: drain.
+pub type OnStop = Arc<dyn Fn(bool) + Send + Sync>;
+
 #[derive(Clone)]
 struct Shown {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
+    on_stop: OnStop,
+}
+
+/// `POST /stop?drain=true`
+#[derive(Debug, serde::Deserialize)]
+struct Stopping {
+    #[serde(default)]
+    drain: bool,
 }
 
 impl Server {
@@ -41,7 +53,7 @@ impl Server {
     ///
     /// # Errors
     /// Fatal if the address cannot be listened on: busy, not this machine's, not allowed.
-    pub fn start(listen: &str, metrics: Arc<Metrics>, health: Arc<Health>) -> Result<Self, Failure> {
+    pub fn start(listen: &str, metrics: Arc<Metrics>, health: Arc<Health>, on_stop: OnStop) -> Result<Self, Failure> {
         let failed = |error: std::io::Error| {
             let advice = "set http.listen to another address, to port 0 for a free port, or to \"off\"";
             Failure::fatal(format!("cannot listen on {listen} for /metrics and health: {error}; {advice}"))
@@ -51,7 +63,7 @@ impl Server {
         let address = listener.local_addr().map_err(failed)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let (stop, stopped) = oneshot::channel::<()>();
-        let routes = routes(Shown { metrics, health });
+        let routes = routes(Shown { metrics, health, on_stop }).into_make_service_with_connect_info::<SocketAddr>();
         let serve = async move {
             let listener = match tokio::net::TcpListener::from_std(listener) {
                 Ok(listener) => listener,
@@ -109,12 +121,26 @@ fn routes(shown: Shown) -> Router {
         .route("/livez", get(|State(shown): State<Shown>| async move { answer(&shown.health, shown.health.live()) }))
         .route("/readyz", get(|State(shown): State<Shown>| async move { answer(&shown.health, shown.health.ready()) }))
         .route("/metrics", get(metrics))
+        .route("/stop", post(stop))
         .with_state(shown)
 }
 
 fn answer(health: &Health, well: bool) -> (StatusCode, String) {
     let code = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, format!("{}\n", health.status()))
+}
+
+/// From this machine only (in a container: from inside of it), since whoever can scrape metrics is not meant to stop the job.
+async fn stop(
+    State(shown): State<Shown>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Query(stopping): Query<Stopping>,
+) -> (StatusCode, String) {
+    if !peer.ip().to_canonical().is_loopback() {
+        return (StatusCode::FORBIDDEN, "only from the machine that the job runs on: run `sluicegate stop` there\n".to_owned());
+    }
+    (shown.on_stop)(stopping.drain);
+    (StatusCode::ACCEPTED, format!("{}\n", shown.health.status()))
 }
 
 async fn metrics(State(shown): State<Shown>) -> impl IntoResponse {
@@ -143,7 +169,7 @@ mod tests {
     #[test]
     fn ready_only_while_an_attempt_runs_and_live_until_no_further_one_is_made() {
         let health = Arc::new(Health::default());
-        let server = Server::start("127.0.0.1:0", Metrics::new(), Arc::clone(&health)).unwrap();
+        let server = Server::start("127.0.0.1:0", Metrics::new(), Arc::clone(&health), Arc::new(|_| ())).unwrap();
         let waiting = Status::Waiting { reason: "broker away".into() };
         let failed = Status::Failed { reason: "fenced".into() };
         for (status, ready, live, text) in [

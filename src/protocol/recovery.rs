@@ -27,6 +27,9 @@
 //! name P and Q          any           any            refused
 //! not written by job    any           any            refused
 //! ```
+//!
+//! A savepoint that the operator gives ([`Evidence::from`]) takes the place of "first start". Where P is committed it takes its place
+//! too, if P was not begun from this very savepoint, and if no output would be given out again, or the operator accepts that.
 
 use super::{
     CheckpointId, Failure, JobName, ManifestHash, ManifestRef, Pointer, Positions, TopicPartition,
@@ -57,6 +60,21 @@ pub struct StoredManifest {
     pub positions: Positions,
     /// Every transactional id that its attempt may use.
     pub transactional_ids: BTreeSet<String>,
+    /// The savepoint that the job was begun from last; none without one.
+    pub from: Option<ManifestHash>,
+}
+
+/// A savepoint that the operator wants the job to begin from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// As messages show it.
+    pub name: String,
+    /// The manifest in it.
+    pub manifest: ManifestRef,
+    /// Its positions.
+    pub positions: Positions,
+    /// The operator accepts that input which is committed is processed again, and its outputs given out a second time.
+    pub rewind: bool,
 }
 
 /// Everything that the decision is made from.
@@ -77,6 +95,8 @@ pub struct Evidence {
     pub fenced: BTreeSet<String>,
     /// The operator has seen that the offsets are gone and wants this checkpoint. Not looked at while Kafka names one.
     pub restore: Option<CheckpointId>,
+    /// The savepoint to begin from.
+    pub from: Option<Origin>,
 }
 
 /// What to do.
@@ -88,6 +108,8 @@ pub enum Recovery {
     FirstStart,
     /// Restore this checkpoint.
     Restore(Restore),
+    /// Restore the savepoint that the operator gave.
+    Begin(Begin),
 }
 
 /// What to restore.
@@ -101,12 +123,29 @@ pub struct Restore {
     pub new_partitions: BTreeSet<TopicPartition>,
 }
 
+/// The start from a savepoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Begin {
+    /// What to restore. Its manifest is the savepoint's.
+    pub restore: Restore,
+    /// The checkpoint that was committed before.
+    pub base: Option<ManifestRef>,
+    /// Records per partition that are processed a second time, where there are any.
+    pub again: BTreeMap<TopicPartition, u64>,
+}
+
 /// Decides where `job` begins, of which `group` holds the offsets.
 ///
 /// # Errors
 /// Refused, with the exact facts and what a person can do: see the table [above](self).
 pub fn decide(job: &JobName, group: &str, evidence: &Evidence) -> Result<Recovery, Failure> {
-    let Some((pointer, offsets)) = named(job, group, evidence)? else { return without_offsets(job, group, evidence) };
+    let Some((pointer, offsets)) = named(job, group, evidence)? else {
+        let decision = without_offsets(job, group, evidence)?;
+        return match &evidence.from {
+            Some(origin) if decision == Recovery::FirstStart => begin(evidence, origin, None, BTreeMap::new()),
+            _ => Ok(decision),
+        };
+    };
     let number = pointer.checkpoint;
     let Some(found) = evidence.manifests.get(&number) else {
         return Err(Failure::refused(format!(
@@ -164,7 +203,60 @@ pub fn decide(job: &JobName, group: &str, evidence: &Evidence) -> Result<Recover
              start a new job (job.name, kafka.group)"
         )));
     }
+    // A job that has begun from it goes on from what it has committed since: a start is repeated with the same arguments.
+    if let Some(origin) = evidence.from.as_ref().filter(|origin| manifest.from != Some(origin.manifest.hash)) {
+        let again = processed_again(group, &offsets, origin, evidence)?;
+        return begin(evidence, origin, Some(ManifestRef { checkpoint: number, hash: manifest.hash }), again);
+    }
     restore(evidence, number, manifest)
+}
+
+/// How much committed input the savepoint would have processed a second time; refused unless the operator accepts that.
+fn processed_again(
+    group: &str,
+    offsets: &Positions,
+    origin: &Origin,
+    evidence: &Evidence,
+) -> Result<BTreeMap<TopicPartition, u64>, Failure> {
+    let name = &origin.name;
+    let mut again = BTreeMap::new();
+    for (partition, committed) in offsets {
+        // A partition that the savepoint does not know begins where the log does, at the earliest.
+        let low = || evidence.log_bounds.get(partition).map_or(0, |(low, _)| *low);
+        let position = origin.positions.get(partition).copied().unwrap_or_else(low);
+        if position > *committed {
+            return Err(Failure::refused(format!(
+                "savepoint {name} goes on at offset {position} of partition {partition}, but group {group} has committed {committed} \
+                 only: {} records would never be processed. It is of another run of the job; give this run another job.name \
+                 and kafka.group, or start it without --from",
+                position - committed
+            )));
+        }
+        if position < *committed {
+            again.insert(partition.clone(), u64::try_from(committed - position).unwrap_or(0));
+        }
+    }
+    if again.is_empty() || origin.rewind {
+        return Ok(again);
+    }
+    let total: u64 = again.values().sum();
+    Err(Failure::refused(format!(
+        "savepoint {name} is older than what group {group} has committed: {total} records would be processed again ({}), and \
+         their outputs given out a second time. To accept that: --rewind. To go on from what is committed: start without --from",
+        list(again.iter().map(|(partition, records)| format!("{partition}: {records}")))
+    )))
+}
+
+fn begin(
+    evidence: &Evidence,
+    origin: &Origin,
+    base: Option<ManifestRef>,
+    again: BTreeMap<TopicPartition, u64>,
+) -> Result<Recovery, Failure> {
+    inside_the_log(origin.manifest.checkpoint, &origin.positions, &evidence.log_bounds)
+        .map_err(|refused| refused.context(format_args!("savepoint {}", origin.name)))?;
+    let restore = restored(evidence, origin.manifest, &origin.positions);
+    Ok(Recovery::Begin(Begin { restore, base, again }))
 }
 
 /// The one pointer that the committed offsets carry, and the offsets.
@@ -257,25 +349,30 @@ fn restore(evidence: &Evidence, number: CheckpointId, manifest: &StoredManifest)
         && let Some((newest, Ok(manifest))) = evidence.manifests.iter().next_back()
         && *newest > number
     {
-        return Ok(restored(evidence, *newest, manifest));
+        return Ok(Recovery::Restore(restored(
+            evidence,
+            ManifestRef { checkpoint: *newest, hash: manifest.hash },
+            &manifest.positions,
+        )));
     }
     if mutant::on(Mutant::MetadataIgnored)
         && let Some((newest, Ok(newest_manifest))) = evidence.manifests.iter().next_back()
     {
-        let state = StoredManifest { positions: manifest.positions.clone(), ..newest_manifest.clone() };
-        return Ok(restored(evidence, *newest, &state));
+        let state = ManifestRef { checkpoint: *newest, hash: newest_manifest.hash };
+        return Ok(Recovery::Restore(restored(evidence, state, &manifest.positions)));
     }
     inside_the_log(number, &manifest.positions, &evidence.log_bounds)?;
-    Ok(restored(evidence, number, manifest))
+    let reference = ManifestRef { checkpoint: number, hash: manifest.hash };
+    Ok(Recovery::Restore(restored(evidence, reference, &manifest.positions)))
 }
 
-fn restored(evidence: &Evidence, checkpoint: CheckpointId, manifest: &StoredManifest) -> Recovery {
-    let new = evidence.log_bounds.keys().chain(evidence.committed.keys());
-    Recovery::Restore(Restore {
-        manifest: ManifestRef { checkpoint, hash: manifest.hash },
-        positions: manifest.positions.clone(),
-        new_partitions: new.filter(|partition| !manifest.positions.contains_key(*partition)).cloned().collect(),
-    })
+fn restored(evidence: &Evidence, manifest: ManifestRef, positions: &Positions) -> Restore {
+    let known = evidence.log_bounds.keys().chain(evidence.committed.keys());
+    Restore {
+        manifest,
+        positions: positions.clone(),
+        new_partitions: known.filter(|partition| !positions.contains_key(*partition)).cloned().collect(),
+    }
 }
 
 /// Refuses positions that the log does not hold any more, or not yet.

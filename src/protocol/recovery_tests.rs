@@ -25,7 +25,13 @@ fn at(offsets: &[(i32, i64)]) -> Positions {
 
 fn manifest(number: u64, base: Option<u64>, positions: &[(i32, i64)]) -> (CheckpointId, Result<StoredManifest, String>) {
     let transactional_ids = ["g-0".to_owned(), "g-1".to_owned()].into();
-    let kept = StoredManifest { hash: hash(number), base: base.map(CheckpointId), positions: at(positions), transactional_ids };
+    let kept = StoredManifest {
+        hash: hash(number),
+        base: base.map(CheckpointId),
+        positions: at(positions),
+        transactional_ids,
+        from: None,
+    };
     (CheckpointId(number), Ok(kept))
 }
 
@@ -45,6 +51,7 @@ fn healthy() -> Evidence {
         log_bounds: [(input(0), (0, 20)), (input(1), (5, 20))].into(),
         fenced: ["g-0".to_owned(), "g-1".to_owned()].into(),
         restore: None,
+        from: None,
     }
 }
 
@@ -275,4 +282,92 @@ fn a_number_is_never_used_twice() {
     assert_eq!(next_checkpoint(Some(CheckpointId(3)), []), CheckpointId(4));
     assert_eq!(next_checkpoint(Some(CheckpointId(3)), [2, 3, 6, 5].map(CheckpointId)), CheckpointId(7));
     assert_eq!(next_checkpoint(None, [CheckpointId(0)]), CheckpointId(1));
+}
+
+/// The savepoint of checkpoint 3 of [`healthy`], with its positions, unless they are changed.
+fn savepoint(positions: &[(i32, i64)], rewind: bool) -> Option<Origin> {
+    let manifest = ManifestRef { checkpoint: CheckpointId(3), hash: hash(77) };
+    Some(Origin { name: "3-0badcafe".into(), manifest, positions: at(positions), rewind })
+}
+
+fn begun(evidence: &Evidence) -> Begin {
+    match decided(evidence) {
+        Recovery::Begin(begin) => begin,
+        other => panic!("a start from the savepoint was expected, not {other:?}"),
+    }
+}
+
+#[test]
+fn a_first_start_begins_from_the_savepoint() {
+    let fresh = Evidence {
+        committed: [(input(0), None), (input(1), None)].into(),
+        log_bounds: healthy().log_bounds,
+        from: savepoint(&[(0, 9)], false),
+        ..Evidence::default()
+    };
+    let begin = begun(&fresh);
+    assert_eq!((begin.restore.positions, begin.base), (at(&[(0, 9)]), None));
+    assert_eq!(begin.restore.new_partitions, [input(1)].into());
+    assert!(begin.again.is_empty());
+    // An attempt that died before its first commit is no obstacle.
+    let died = with(fresh, |evidence| evidence.manifests = [manifest(1, None, &[(0, 9)])].into());
+    assert_eq!(begun(&died).restore.positions, at(&[(0, 9)]));
+}
+
+#[test]
+fn a_savepoint_does_not_answer_the_question_where_lost_offsets_were() {
+    let evidence = with(without_any_offset(), |evidence| evidence.from = savepoint(&[(0, 10), (1, 5)], true));
+    assert!(refused(&evidence).contains("--restore 3"));
+}
+
+#[test]
+fn a_savepoint_of_just_what_is_committed_needs_no_word() {
+    let begin = begun(&with(healthy(), |evidence| evidence.from = savepoint(&[(0, 10), (1, 5)], false)));
+    assert_eq!(begin.base.map(|base| base.checkpoint), Some(CheckpointId(3)));
+    assert_eq!(begin.restore.manifest.hash, hash(77));
+    assert!(begin.again.is_empty());
+}
+
+#[test]
+fn an_older_savepoint_needs_the_operators_word_and_says_how_much_is_processed_again() {
+    let older = |rewind| with(healthy(), |evidence| evidence.from = savepoint(&[(0, 4), (1, 5)], rewind));
+    let message = refused(&older(false));
+    assert!(message.contains("--rewind") && message.contains("in-0: 6") && !message.contains("in-1"), "{message}");
+    let begin = begun(&older(true));
+    assert_eq!(begin.again, [(input(0), 6)].into());
+    assert_eq!(begin.restore.positions, at(&[(0, 4), (1, 5)]));
+    // A partition that came after the savepoint is read from its beginning again.
+    let without_one = with(healthy(), |evidence| {
+        evidence.from = savepoint(&[(0, 10)], false);
+        evidence.log_bounds.insert(input(1), (2, 20));
+    });
+    assert!(refused(&without_one).contains("in-1: 3"));
+}
+
+#[test]
+fn a_savepoint_ahead_of_the_job_is_refused_even_with_the_operators_word() {
+    let ahead = with(healthy(), |evidence| evidence.from = savepoint(&[(0, 13), (1, 5)], true));
+    let message = refused(&ahead);
+    assert!(message.contains("13") && message.contains("3 records would never be processed"), "{message}");
+}
+
+#[test]
+fn a_job_that_has_begun_from_the_savepoint_goes_on() {
+    let evidence = with(healthy(), |evidence| {
+        evidence.from = savepoint(&[(0, 4), (1, 5)], true);
+        for found in evidence.manifests.values_mut() {
+            found.as_mut().unwrap().from = Some(hash(77));
+        }
+    });
+    assert_eq!(restored(&evidence).manifest.checkpoint, CheckpointId(3));
+}
+
+#[test]
+fn a_savepoint_whose_input_is_gone_is_refused() {
+    let gone = with(healthy(), |evidence| {
+        evidence.from = savepoint(&[(0, 4), (1, 5)], true);
+        evidence.log_bounds.insert(input(0), (6, 20));
+    });
+    let message = refused(&gone);
+    assert!(message.contains("3-0badcafe") && message.contains("2 records"), "{message}");
 }

@@ -35,6 +35,7 @@ mod output_topic_deleted_while_running;
 mod protections;
 mod restart_with_other_settings;
 mod rights_taken_away;
+mod savepoints;
 mod second_instance;
 mod start_positions;
 mod stop_in_order;

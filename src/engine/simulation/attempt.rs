@@ -93,11 +93,18 @@ pub(super) fn attempt(scene: &Scene, process: ProcessId, knobs: &Knobs, stopping
     let storage = scene.storage(number)?;
     let (ids, plan) = (transactional_ids(GROUP, knobs.producers), plan());
     let cluster = scene.cluster(knobs, process);
-    let identity =
-        Identity { job: &scene.job, group: GROUP, ids: &ids, plan: &plan, max_parallelism: MAX_PARALLELISM, restore: None };
+    let identity = Identity {
+        job: &scene.job,
+        group: GROUP,
+        ids: &ids,
+        plan: &plan,
+        max_parallelism: MAX_PARALLELISM,
+        restore: None,
+        from: None,
+    };
     let Recovered { base, next, positions, mut transactions } = recover(&cluster, &storage, identity, &stop)?;
     let (mut tables, mut uploaded) = (Tables::default(), Uploaded::nothing());
-    if let Some((manifest, _)) = base.as_ref().filter(|(manifest, _)| !manifest.files.is_empty()) {
+    if let Some(manifest) = base.manifest().filter(|manifest| !manifest.files.is_empty()) {
         let folder = scene.folder(number, "restored");
         storage
             .restore(manifest, &folder, knobs.schedule.timeout, &|_| ())
@@ -105,7 +112,7 @@ pub(super) fn attempt(scene: &Scene, process: ProcessId, knobs: &Knobs, stopping
         tables = Tables::restored(&folder)?;
         uploaded = Uploaded::restored(manifest);
     }
-    let base_ref = base.as_ref().map(|(_, reference)| *reference);
+    let base_ref = base.committed();
     scene.world.record(format_args!("process {}: recovered {:?}, next {next}", process.0, base_ref.map(|base| base.checkpoint)));
 
     let (events, reported) = unbounded();
@@ -158,7 +165,7 @@ pub(super) fn attempt(scene: &Scene, process: ProcessId, knobs: &Knobs, stopping
             sink,
             parts: parts.clone(),
             writer,
-            barrier_first: base.is_none(),
+            barrier_first: base_ref.is_none(),
             report: fibers.report.clone(),
             stop: stop.clone(),
         };
@@ -168,7 +175,7 @@ pub(super) fn attempt(scene: &Scene, process: ProcessId, knobs: &Knobs, stopping
 
     let links = Links { sources: commands.iter().map(|(sender, ..)| sender.clone()).collect(), checkpointer: requests, permits };
     let core = Coordinator::new(CorePlan { job: scene.job.clone(), tasks, next, base: base_ref, positions: positions.clone() });
-    let blueprint = blueprint(scene, knobs, ids, plan, tasks, positions, base.as_ref().map(|(manifest, _)| manifest));
+    let blueprint = blueprint(scene, knobs, ids, plan, tasks, positions, base.manifest());
     let clock = scene.clone();
     let mut driver = Driver::new(Setup {
         core,
@@ -187,7 +194,7 @@ pub(super) fn attempt(scene: &Scene, process: ProcessId, knobs: &Knobs, stopping
         let due = scene.at(driver.wake());
         let input = match reported.try_recv() {
             Ok(event) => Input::Event(event),
-            Err(_) if stopping.swap(false, Ordering::AcqRel) => Input::Ask(Ask::Stop),
+            Err(_) if stopping.swap(false, Ordering::AcqRel) => Input::Ask(Ask::Stop { drain: false }),
             Err(_) if scene.world.now() >= due && in_vain < IN_VAIN => {
                 in_vain += 1;
                 Input::Nothing

@@ -92,6 +92,7 @@ impl Recovering {
             log_bounds: super::input().into_iter().zip(outside.records.map(|records| (0, i64::from(records)))).collect(),
             fenced: fenced.collect(),
             restore: None,
+            from: None,
         };
         let seen = evidence.manifests.keys().chain(evidence.markers.keys()).copied();
         let (base, positions, next) = match recovery::decide(&job, "g", &evidence) {
@@ -107,6 +108,7 @@ impl Recovering {
             Ok(Recovery::Restore(Restore { manifest, positions, .. })) => {
                 (Some(manifest), positions, recovery::next_checkpoint(Some(manifest.checkpoint), seen))
             }
+            Ok(Recovery::Begin(begin)) => unreachable!("nobody gave a savepoint: {begin:?}"),
             Err(failure) => {
                 assert_eq!(failure.kind, FailureKind::Refused);
                 self.refused = Some(failure.message);

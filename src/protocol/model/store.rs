@@ -69,6 +69,7 @@ impl Store {
             base: manifest.base.map(number),
             positions: positions(&manifest.positions),
             transactional_ids: super::ids(manifest.pool).into_iter().collect(),
+            from: None,
         };
         self.manifests.iter().map(|(id, manifest)| (number(*id), Ok(read(manifest)))).collect()
     }
