@@ -79,11 +79,9 @@ impl Location {
     pub fn name(&self) -> String {
         match &self.0 {
             Place::Folder(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            Place::Bucket(url) => url
-                .path_segments()
-                .and_then(|parts| parts.filter(|part| !part.is_empty()).next_back())
-                .unwrap_or_default()
-                .to_owned(),
+            Place::Bucket(url) => {
+                url.path_segments().and_then(|mut parts| parts.rfind(|part| !part.is_empty())).unwrap_or_default().to_owned()
+            }
         }
     }
 

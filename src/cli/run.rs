@@ -75,7 +75,7 @@ impl Run {
             None => None,
         };
         runtime.spawn(async move { on_signals(&stopper).await });
-        let from = self.from_savepoint(&settings, runtime.handle().clone().into())?;
+        let from = self.origin(&settings, runtime.handle().clone().into())?;
         let plan = graph::of(&settings)?;
         let cluster = KafkaCluster::connect(kafka_settings(&settings), &settings.source.topic, &interrupted)?;
         let cluster = Arc::new(cluster);
@@ -86,7 +86,7 @@ impl Run {
         Ok(Code::Done)
     }
 
-    fn from_savepoint(&self, settings: &Settings, executor: Executor) -> Result<Option<FromSavepoint>, Failure> {
+    fn origin(&self, settings: &Settings, executor: Executor) -> Result<Option<FromSavepoint>, Failure> {
         let Some(named) = &self.from else { return Ok(None) };
         let savepoint = savepoint::named(named, settings, &executor)?;
         Ok(Some(FromSavepoint { savepoint, rewind: self.rewind, allow_non_restored_state: self.allow_non_restored_state }))

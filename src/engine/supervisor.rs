@@ -221,8 +221,9 @@ impl Supervisor {
                 began.extend(base.manifest().into_iter().flat_map(Manifest::began));
                 let positions = (positions, began);
                 Box::new(move |vertices| {
-                    let blueprint = Blueprint::new(job, group, (parallelism, groups), ids, plan, vertices, positions);
-                    Blueprint { from: origin, ..blueprint }
+                    let mut blueprint = Blueprint::new(job, group, (parallelism, groups), ids, plan, vertices, positions);
+                    blueprint.from = origin;
+                    blueprint
                 })
             },
             schedule: settings.schedule,

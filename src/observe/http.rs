@@ -5,8 +5,8 @@ use super::{Health, Metrics};
 use crate::protocol::Failure;
 use axum::{
     Router,
-    extract::{ConnectInfo, Query, State},
-    http::{StatusCode, header},
+    extract::{ConnectInfo, State},
+    http::{StatusCode, Uri, header},
     response::IntoResponse,
     routing::{get, post},
 };
@@ -39,13 +39,6 @@ struct Shown {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     on_stop: OnStop,
-}
-
-/// `POST /stop?drain=true`
-#[derive(Debug, serde::Deserialize)]
-struct Stopping {
-    #[serde(default)]
-    drain: bool,
 }
 
 impl Server {
@@ -131,15 +124,16 @@ fn answer(health: &Health, well: bool) -> (StatusCode, String) {
 }
 
 /// From this machine only (in a container: from inside of it), since whoever can scrape metrics is not meant to stop the job.
-async fn stop(
-    State(shown): State<Shown>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    Query(stopping): Query<Stopping>,
-) -> (StatusCode, String) {
+async fn stop(State(shown): State<Shown>, ConnectInfo(peer): ConnectInfo<SocketAddr>, uri: Uri) -> (StatusCode, String) {
     if !peer.ip().to_canonical().is_loopback() {
         return (StatusCode::FORBIDDEN, "only from the machine that the job runs on: run `sluicegate stop` there\n".to_owned());
     }
-    (shown.on_stop)(stopping.drain);
+    let drain = match uri.query() {
+        None | Some("drain=false") => false,
+        Some("drain=true") => true,
+        Some(other) => return (StatusCode::BAD_REQUEST, format!("{other:?}: allowed is drain=true or drain=false\n")),
+    };
+    (shown.on_stop)(drain);
     (StatusCode::ACCEPTED, format!("{}\n", shown.health.status()))
 }
 
@@ -157,19 +151,42 @@ mod tests {
         net::TcpStream,
     };
 
+    fn nobody() -> OnStop {
+        Arc::new(|_| ())
+    }
+
     fn get(server: &Server, path: &str) -> String {
+        ask(server, "GET", path)
+    }
+
+    fn ask(server: &Server, method: &str, path: &str) -> String {
         let mut stream = TcpStream::connect(server.address()).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
+        write!(stream, "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer
     }
 
     #[test]
+    fn a_stop_is_asked_for_with_post_and_may_say_drain() {
+        let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let on_stop = {
+            let asked = Arc::clone(&asked);
+            Arc::new(move |drain| asked.lock().unwrap().push(drain))
+        };
+        let server = Server::start("127.0.0.1:0", Metrics::new(), Arc::new(Health::default()), on_stop).unwrap();
+        assert!(get(&server, "/stop").contains("405"), "a GET must not stop anything");
+        for (target, code) in [("/stop", "202"), ("/stop?drain=true", "202"), ("/stop?drain=perhaps", "400")] {
+            assert!(ask(&server, "POST", target).contains(code), "{target}");
+        }
+        assert_eq!(*asked.lock().unwrap(), [false, true]);
+    }
+
+    #[test]
     fn ready_only_while_an_attempt_runs_and_live_until_no_further_one_is_made() {
         let health = Arc::new(Health::default());
-        let server = Server::start("127.0.0.1:0", Metrics::new(), Arc::clone(&health), Arc::new(|_| ())).unwrap();
+        let server = Server::start("127.0.0.1:0", Metrics::new(), Arc::clone(&health), nobody()).unwrap();
         let waiting = Status::Waiting { reason: "broker away".into() };
         let failed = Status::Failed { reason: "fenced".into() };
         for (status, ready, live, text) in [
@@ -194,7 +211,7 @@ mod tests {
         metrics.source.records("orders").inc_by(7);
         let health = Arc::new(Health::default());
         health.set(Status::Running);
-        let server = Server::start("127.0.0.1:0", metrics, health).unwrap();
+        let server = Server::start("127.0.0.1:0", metrics, health, nobody()).unwrap();
         let answer = get(&server, "/metrics");
         assert!(answer.contains("content-type: application/openmetrics-text"), "{answer}");
         assert!(answer.contains("\nsluicegate_records_in_total{topic=\"orders\"} 7\n"), "{answer}");
@@ -204,14 +221,14 @@ mod tests {
 
     #[test]
     fn a_busy_port_is_named_and_freed_when_the_server_is_dropped() {
-        let first = Server::start("127.0.0.1:0", Metrics::new(), Arc::default()).unwrap();
+        let first = Server::start("127.0.0.1:0", Metrics::new(), Arc::default(), nobody()).unwrap();
         let address = first.address().to_string();
         let kept_alive = TcpStream::connect(first.address()).unwrap();
-        let error = Server::start(&address, Metrics::new(), Arc::default()).unwrap_err();
+        let error = Server::start(&address, Metrics::new(), Arc::default(), nobody()).unwrap_err();
         assert!(error.message.contains(&address) && error.message.contains("http.listen"), "{error}");
         drop(first);
         drop(kept_alive);
-        Server::start(&address, Metrics::new(), Arc::default()).unwrap();
+        Server::start(&address, Metrics::new(), Arc::default(), nobody()).unwrap();
     }
 
     #[test]
@@ -223,7 +240,7 @@ mod tests {
             std::thread::sleep(AGAIN * 5);
             drop(predecessor);
         });
-        Server::start(&address, Metrics::new(), Arc::default()).unwrap();
+        Server::start(&address, Metrics::new(), Arc::default(), nobody()).unwrap();
         dying.join().unwrap();
     }
 }
