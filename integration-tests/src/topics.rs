@@ -57,6 +57,9 @@ impl Record {
     }
 }
 
+/// Topic and partition.
+pub type Position = (String, i32);
+
 /// A Kafka cluster by its address.
 pub struct Cluster {
     bootstrap: String,
@@ -247,13 +250,11 @@ impl Cluster {
         self.reader(&list)
     }
 
-    /// A reader of all that is and becomes visible in `topics`, with `isolation.level=read_committed`.
-    pub fn follow(&self, topics: &[String]) -> Result<Tail> {
+    /// A reader of all that is and becomes visible from these offsets on, with `isolation.level=read_committed`.
+    pub fn follow(&self, from: &BTreeMap<Position, i64>) -> Result<Tail> {
         let mut list = TopicPartitionList::new();
-        for topic in topics {
-            for partition in 0..self.partitions(topic)? {
-                list.add_partition_offset(topic, partition, Offset::Beginning)?;
-            }
+        for ((topic, partition), offset) in from {
+            list.add_partition_offset(topic, *partition, Offset::Offset(*offset))?;
         }
         self.reader(&list)
     }

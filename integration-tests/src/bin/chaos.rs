@@ -7,7 +7,7 @@
 use clap::Parser;
 use integration_tests::{
     Context, Result,
-    chaos::{Campaign, Kind, Plan},
+    chaos::{self, Campaign, Kind, Plan},
     ensure,
     variables::variable,
 };
@@ -23,6 +23,9 @@ struct Arguments {
     /// The file to write the table to.
     #[arg(long)]
     write: Option<PathBuf>,
+    /// Only reads: a broker's address, then partitions as topic:partition:offset. The campaign starts itself again with this.
+    #[arg(long, num_args = 2.., hide = true)]
+    read: Vec<String>,
 }
 
 fn main() -> ExitCode {
@@ -36,6 +39,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
+    if let Some((bootstrap, from)) = arguments.read.split_first() {
+        return chaos::read(bootstrap, from);
+    }
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let minutes: f64 = variable("MINUTES")?.unwrap_or(10.0);
     let plan = Plan {
@@ -45,6 +51,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         dirty: variable("DIRTY")?.unwrap_or(5),
         kinds: Kind::list(&variable("FAULTS")?.unwrap_or_else(|| "all".to_owned()))?,
         interval: variable("INTERVAL")?.unwrap_or_else(|| "1s".to_owned()),
+        reader: std::env::current_exe()?,
     };
     integration_tests::job::program()?;
     eprintln!("chaos: {minutes} minutes, {} events/s, SEED={} repeats it", plan.rate, plan.seed);

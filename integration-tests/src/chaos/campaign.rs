@@ -14,6 +14,7 @@ use crate::{
 };
 use rand::SeedableRng;
 use std::{
+    path::PathBuf,
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -40,6 +41,8 @@ pub struct Plan {
     pub kinds: Vec<Kind>,
     /// As `checkpoint.interval`.
     pub interval: String,
+    /// A program that runs [`super::read`] when it is called as the program of `make chaos` is with `--read`.
+    pub reader: PathBuf,
 }
 
 /// A running campaign.
@@ -80,7 +83,7 @@ impl<'a> Campaign<'a> {
 
     fn start(plan: &'a Plan, broker: &'a mut Broker, job: &'a Job) -> Result<Self> {
         job.create_topics()?;
-        let checker = Some(Checker::start(job)?);
+        let checker = Some(Checker::start(job, &plan.reader)?);
         // More than is needed: it is ended when the faults are over.
         let events = plan.rate * (plan.lasts.as_secs() * 2 + 600);
         let load = Load { seed: plan.seed, dirty: plan.dirty, ..Load::of(events).at(plan.rate) };

@@ -4,14 +4,12 @@
 //! the same order before it: a doubled one sets none, a lost one leaves a step of two. Each record of `inventory-levels` has the
 //! stock of the product's record before it plus its change. So a gap, a double or a wrong order is seen at once, and by its key.
 
-use crate::{
-    Result,
-    job::Job,
-    topics::{Record, Tail},
-};
+use super::reader::Reader;
+use crate::{Result, job::Job, topics::Record};
 use serde::Deserialize;
 use std::{
     collections::HashMap,
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -50,12 +48,12 @@ pub struct Checked {
 }
 
 impl Checker {
-    pub(super) fn start(job: &Job) -> Result<Self> {
+    pub(super) fn start(job: &Job, reader: &Path) -> Result<Self> {
         let (status, levels) = (job.output("order-status"), job.output("inventory-levels"));
-        let tail = job.cluster()?.follow(&[status.clone(), levels])?;
+        let mut reader = Reader::start(reader, job.bootstrap(), &[status.clone(), levels])?;
         let seen = Arc::new(Seen::default());
         let shared = Arc::clone(&seen);
-        let thread = thread::Builder::new().name("checker".into()).spawn(move || check(&tail, &status, &shared))?;
+        let thread = thread::Builder::new().name("checker".into()).spawn(move || check(&mut reader, &status, &shared))?;
         Ok(Self { seen, thread })
     }
 
@@ -129,11 +127,11 @@ impl Last {
     }
 }
 
-fn check(tail: &Tail, status: &str, seen: &Seen) -> Result<()> {
+fn check(reader: &mut Reader, status: &str, seen: &Seen) -> Result<()> {
     let mut last = Last::default();
     loop {
         // At the end everything is committed: what does not come within this time does not come.
-        let Some(record) = tail.next(Duration::from_secs(2))? else {
+        let Some(record) = reader.next(Duration::from_secs(2))? else {
             if seen.ended.load(Ordering::Relaxed) {
                 return Ok(());
             }

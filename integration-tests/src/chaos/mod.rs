@@ -14,8 +14,10 @@
 mod campaign;
 mod checker;
 mod fault;
+mod reader;
 mod report;
 
 pub use campaign::{Campaign, Plan};
 pub use fault::Kind;
+pub use reader::read;
 pub use report::Report;

@@ -18,6 +18,7 @@ fn ninety_seconds_of_faults_lose_nothing_and_double_nothing() {
             dirty: 5,
             kinds: Kind::list("all")?,
             interval: "500ms".to_owned(),
+            reader: env!("CARGO_BIN_EXE_chaos").into(),
         };
         let report = Campaign::run(&plan, |line| eprintln!("{line}"))?;
         eprintln!("{report}");
