@@ -1,6 +1,6 @@
 //! The command line as it is written.
 
-use super::{Stop, audit, checkpoint, exit::Code, generate, run, topics, validate};
+use super::{Stop, audit, checkpoint, exit::Code, generate, run, state, topics, validate};
 use crate::config::{self, Settings, Sources};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -64,6 +64,8 @@ pub enum Command {
     Audit(audit::Audit),
     /// Look at the checkpoints of the job
     Checkpoint(checkpoint::Checkpoint),
+    /// Look into the state of a checkpoint
+    State(state::State),
 }
 
 fn after_help() -> String {

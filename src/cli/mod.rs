@@ -6,6 +6,7 @@
 mod arguments;
 mod audit;
 mod checkpoint;
+mod chosen;
 mod committed;
 mod exit;
 mod generate;
@@ -14,6 +15,7 @@ mod pace;
 mod progress;
 mod run;
 mod screen;
+mod state;
 mod topics;
 mod validate;
 
@@ -45,6 +47,7 @@ impl Command {
             Self::Audit(command) => command.run(),
             Self::Validate(command) => command.run(),
             Self::Checkpoint(command) => command.run(),
+            Self::State(command) => command.run(),
         }
     }
 }
