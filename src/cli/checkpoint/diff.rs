@@ -12,9 +12,6 @@ use crate::{
 use indicatif::{HumanBytes, HumanCount};
 
 /// Compare two checkpoints: files, offsets, operators and states.
-///
-/// Only the two manifests are read: no broker, no file of the state, no code of the job. Exit code 1 if there is no such checkpoint, 4
-/// if a manifest is damaged, missing, or of a newer format.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  sluicegate checkpoint diff 16 17")]
 pub(super) struct Diff {

@@ -12,9 +12,6 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// List the checkpoints in the storage, the newest last.
-///
-/// "committed" says whether the checkpoint is marked as committed. Kafka decides that, the mark follows shortly after; the newest
-/// one may be committed without it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  sluicegate checkpoint list --set checkpoint.storage=/var/lib/sluicegate/checkpoints")]
 pub(super) struct List {

@@ -14,10 +14,6 @@ use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 
 /// Show what is in a checkpoint: input, watermarks, states and files.
-///
-/// Without a number, it is the newest one that is marked as committed; where none is marked, the newest. Only the manifest is read: no
-/// broker, no file of the state, no code of the job. Exit code 1 if there is no such checkpoint, 4 if its manifest is damaged, missing,
-/// or of a newer format.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  sluicegate checkpoint show 17 --json")]
 pub(super) struct Show {

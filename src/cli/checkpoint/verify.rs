@@ -13,10 +13,6 @@ use crate::{
 use serde::Serialize;
 
 /// Read every file of a checkpoint and say whether it can be restored.
-///
-/// Size and hash of every file are compared with the manifest, and the manifest with its mark as committed. Without a number, it is the
-/// newest one that is marked; where none is marked, the newest. Nothing is changed, no broker is asked. Exit code 4 if the checkpoint
-/// cannot be restored: what is damaged or missing is named. Exit code 1 if there is no such checkpoint, or the storage cannot be read.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  sluicegate checkpoint verify --set checkpoint.storage=/mnt/backup/checkpoints")]
 pub(super) struct Verify {

@@ -12,10 +12,6 @@ use serde::Serialize;
 use serde_json::Value;
 
 /// Show the value of a key, as JSON.
-///
-/// A key is written as the state's keys are (`state list` shows it): a text as it is, a number in digits, a pair as a JSON array like
-/// '[1767225600000,"U-00017"]'. Exit code 1 if there is no such key, state, operator or checkpoint, or the key is of another kind; 4 if
-/// the checkpoint cannot be restored.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  sluicegate state get --operator track --state order --key O-000000042")]
 pub(super) struct Get {

@@ -12,9 +12,6 @@ use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 
 /// List the states of a checkpoint: operators, kinds, keys, values, entries and sizes.
-///
-/// Entries and bytes are counted, so all of the state is read. What values look like is learned from the first entry of each key group:
-/// a field with a question mark is not in all of those. Exit code 1 if there is no such checkpoint, 4 if it cannot be restored.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  sluicegate state list --at 17")]
 pub(super) struct List {

@@ -10,10 +10,6 @@ use crate::{
 };
 
 /// Show the entries of a state, one per line: the key, a tab, the value as JSON.
-///
-/// They come by key group, and within a group in the order of the keys. A prefix is written as a key is: the beginning of a text; of a
-/// pair, a JSON array that may end early, and whose last part, if it is a text, may be a beginning: '[1767225600000]',
-/// '[1767225600000,"U-0"]'. Exit codes are those of `state get`; a state without entries is no error.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  sluicegate state scan --operator track --state order --prefix O-00000 --limit 10 --json")]
 pub(super) struct Scan {
