@@ -1,7 +1,7 @@
 //! Looking into the storage without the job: which checkpoint is meant, and whether all of it is there.
 
 use super::{
-    explain::Class,
+    explain::{Class, Trouble},
     manifest::{Manifest, StateFile},
     restore::{RestoreProgress, Source},
     storage::Storage,
@@ -80,10 +80,10 @@ impl Storage {
     }
 
     /// Reads every file of `manifest` and compares size and hash; gives those that are not what the manifest says, by name.
-    /// `within` bounds the whole.
+    /// `within` bounds the time for each file: all together take as long as they take.
     ///
     /// # Errors
-    /// Transient: storage away, or not done in time. Fatal: reading is not permitted.
+    /// Transient: storage away, or a file not read in time. Fatal: reading is not permitted.
     pub fn examine(
         &self,
         manifest: &Manifest,
@@ -91,11 +91,14 @@ impl Storage {
         progress: &(dyn Fn(RestoreProgress) + Sync),
     ) -> Result<Vec<Damage>, Failure> {
         let (files_done, bytes_done) = (AtomicUsize::new(0), AtomicU64::new(0));
-        let one = |(file, source): (&StateFile, Source), deadline| {
+        let one = |(file, source): (&StateFile, Source)| {
             let file = file.clone();
             let (files_done, bytes_done) = (&files_done, &bytes_done);
             async move {
-                let problem = match self.read_file(&file, source, None, deadline).await {
+                let deadline = tokio::time::Instant::now() + within;
+                let read = tokio::time::timeout_at(deadline, self.read_file(&file, source, None, deadline)).await;
+                let read = read.unwrap_or_else(|_| Err(Trouble::new(Class::Passing, format!("not done within {within:?}"))));
+                let problem = match read {
                     Ok(_) => None,
                     Err(trouble) => match trouble.class {
                         Class::Missing => Some(Problem::Missing),
@@ -114,19 +117,8 @@ impl Storage {
             }
         };
         let (at_a_time, sources) = (self.files_at_a_time(), self.sources(manifest));
-        let timed = async {
-            let deadline = tokio::time::Instant::now() + within;
-            let all = stream::iter(sources).map(|file| one(file, deadline)).buffer_unordered(at_a_time).try_collect();
-            match tokio::time::timeout_at(deadline, all).await {
-                Ok(done) => done,
-                Err(_) => Err(Failure::transient(format!(
-                    "checkpoint {}: reading its files from {} was not done within {within:?}",
-                    manifest.checkpoint,
-                    self.show(&self.layout().files())
-                ))),
-            }
-        };
-        let examined: Vec<Option<Damage>> = self.block_on(timed, || Failure::attempt("given up: the attempt has ended"))?;
+        let all = stream::iter(sources).map(one).buffer_unordered(at_a_time).try_collect();
+        let examined: Vec<Option<Damage>> = self.block_on(all, || Failure::attempt("given up: the attempt has ended"))?;
         let mut damaged: Vec<Damage> = examined.into_iter().flatten().collect();
         damaged.sort_by(|a, b| a.file.name.cmp(&b.file.name));
         Ok(damaged)
