@@ -27,15 +27,15 @@ pub(super) fn job() -> JobName {
 }
 
 /// What one suite run talks to: a place that can be opened again and again.
-struct Place {
-    name: &'static str,
+pub(super) struct Place {
+    pub(super) name: &'static str,
     connected: Connected,
     runtime: Executor,
     folder: tempfile::TempDir,
 }
 
 impl Place {
-    fn all() -> Vec<Self> {
+    pub(super) fn all() -> Vec<Self> {
         let folder = tempfile::tempdir().unwrap();
         let local = Location::folder(folder.path().join("checkpoints")).unwrap().connect(true).unwrap();
         let remote =
@@ -51,24 +51,24 @@ impl Place {
         ]
     }
 
-    fn attempt(&self, name: &str) -> Storage {
+    pub(super) fn attempt(&self, name: &str) -> Storage {
         let over = Storage::over(self.connected.clone(), &job(), self.runtime.clone(), name.to_owned());
         over.claim().unwrap_or_else(|failure| panic!("{}: {failure}", self.name))
     }
 
     /// A snapshot's folder with these files.
-    fn snapshot(&self, name: &str, files: &[(&str, &[u8])]) -> (PathBuf, Vec<String>) {
+    pub(super) fn snapshot(&self, name: &str, files: &[(&str, &[u8])]) -> (PathBuf, Vec<String>) {
         snapshot(&self.folder.path().join(name), files)
     }
 
-    fn overwrite(&self, path: &str, bytes: &[u8]) {
+    pub(super) fn overwrite(&self, path: &str, bytes: &[u8]) {
         let path: ObjectPath = format!("{}/orders/{path}", self.connected.prefix).trim_start_matches('/').into();
         let put = || async { self.connected.store.put(&path, bytes.to_vec().into()).await };
         let Executor::Own(runtime) = &self.runtime else { panic!("own runtime") };
         while runtime.block_on(put()).is_err() {}
     }
 
-    fn delete(&self, path: &str) {
+    pub(super) fn delete(&self, path: &str) {
         let path: ObjectPath = format!("{}/orders/{path}", self.connected.prefix).trim_start_matches('/').into();
         let Executor::Own(runtime) = &self.runtime else { panic!("own runtime") };
         while runtime.block_on(self.connected.store.delete(&path)).is_err() {}

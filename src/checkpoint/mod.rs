@@ -1,4 +1,4 @@
-//! Checkpoints at rest: manifest, storage, upload, restore, garbage collection.
+//! Checkpoints at rest: manifest, storage, upload, restore, garbage collection; looking into them without the job.
 //!
 //! ```text
 //! state snapshot N ──Storage::upload──► files/<hash>-<N>-<attempt>     (only what the newest manifest does not name yet)
@@ -26,8 +26,10 @@
 //!    name is in nothing that is built on N.
 //! 5. *Verified when read.* Manifest and files are hashed at every read; a wrong byte is an error with the name of the object.
 
+mod difference;
 mod explain;
 mod garbage;
+mod inspect;
 mod layout;
 mod location;
 mod manifest;
@@ -46,7 +48,9 @@ mod folder_tests;
 #[cfg(test)]
 mod random_histories;
 
+pub use difference::{Change, Difference, FileGroup, OffsetMove, OperatorChange, StateChange};
 pub use garbage::{Collected, Collector, Retention};
+pub use inspect::{Damage, Found, Problem};
 #[cfg(test)]
 pub(crate) use location::Connected;
 pub use location::Location;

@@ -95,16 +95,12 @@ impl Storage {
         let started = Instant::now();
         let (files_done, bytes_done, linked) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicUsize::new(0));
         let (files, bytes) = (manifest.files.len(), manifest.total_bytes);
-        let one = |file: &StateFile, deadline| {
+        let one = |(file, source): (&StateFile, Source), deadline| {
             let (file, target) = (file.clone(), target.map(|target| target.join(&file.name)));
             let (files_done, bytes_done, linked) = (&files_done, &bytes_done, &linked);
             async move {
-                let path = self.layout().file(&file.object_name());
-                let way = match self.local_path(&path) {
-                    Some(source) => from_folder(source, target, file.clone()).await,
-                    None => retry(deadline, || self.download(&path, target.as_deref(), &file)).await,
-                };
-                let way = way.map_err(|trouble| self.lost(trouble, manifest, &file, &path))?;
+                let way = self.read_file(&file, source, target, deadline).await;
+                let way = way.map_err(|trouble| self.lost(trouble, manifest, &file))?;
                 linked.fetch_add(usize::from(way == Way::Linked), Ordering::Relaxed);
                 progress(RestoreProgress {
                     files_done: files_done.fetch_add(1, Ordering::Relaxed) + 1,
@@ -115,13 +111,10 @@ impl Storage {
                 Ok::<(), Failure>(())
             }
         };
-        let at_a_time = match self.local_path(self.layout().root()) {
-            Some(_) => std::thread::available_parallelism().map_or(2, usize::from),
-            None => DOWNLOADS_AT_A_TIME,
-        };
+        let (at_a_time, sources) = (self.files_at_a_time(), self.sources(manifest));
         let timed = async {
             let deadline = tokio::time::Instant::now() + within;
-            let all = stream::iter(&manifest.files).map(|file| one(file, deadline)).buffer_unordered(at_a_time).try_collect();
+            let all = stream::iter(sources).map(|file| one(file, deadline)).buffer_unordered(at_a_time).try_collect();
             match tokio::time::timeout_at(deadline, all).await {
                 Ok(done) => done,
                 Err(_) => Err(Failure::transient(format!(
@@ -133,6 +126,42 @@ impl Storage {
         };
         let () = self.block_on(timed, || Failure::attempt("restore given up: the attempt has ended"))?;
         Ok(RestoreReport { files, linked: linked.into_inner(), bytes, took: started.elapsed() })
+    }
+
+    /// Files that are read at a time.
+    pub(super) fn files_at_a_time(&self) -> usize {
+        match self.local_path(self.layout().root()) {
+            Some(_) => std::thread::available_parallelism().map_or(2, usize::from),
+            None => DOWNLOADS_AT_A_TIME,
+        }
+    }
+
+    /// The files of `manifest`, and where each is read from. Those in a folder are opened, all of them before the first is read:
+    /// whatever a running job clears away meanwhile, because it has gone on to its next checkpoint, stays readable.
+    pub(super) fn sources<'m>(&self, manifest: &'m Manifest) -> Vec<(&'m StateFile, Source)> {
+        let source = |file: &StateFile| {
+            let path = self.layout().file(&file.object_name());
+            match self.local_path(&path) {
+                // One that cannot be opened now (too many are open, say) is tried again when its turn comes, and says why then.
+                Some(path) => Source::Folder { opened: File::open(&path).ok(), path },
+                None => Source::Remote(path),
+            }
+        };
+        manifest.files.iter().map(|file| (file, source(file))).collect()
+    }
+
+    /// Reads one file to its end, into `target` if there is one, and compares it with what the manifest says of it.
+    pub(super) async fn read_file(
+        &self,
+        file: &StateFile,
+        source: Source,
+        target: Option<PathBuf>,
+        deadline: tokio::time::Instant,
+    ) -> Result<Way, Trouble> {
+        match source {
+            Source::Folder { path, opened } => from_folder(path, opened, target, file.clone()).await,
+            Source::Remote(path) => retry(deadline, || self.download(&path, target.as_deref(), file)).await,
+        }
     }
 
     /// Streams an object through the hash into `target`.
@@ -161,31 +190,40 @@ impl Storage {
         Ok(Way::Copied)
     }
 
-    fn lost(&self, trouble: Trouble, manifest: &Manifest, file: &StateFile, path: &ObjectPath) -> Failure {
+    pub(super) fn lost(&self, trouble: Trouble, manifest: &Manifest, file: &StateFile) -> Failure {
         let which = format!("checkpoint {}, state file {}", manifest.checkpoint, file.name);
+        let path = self.layout().file(&file.object_name());
         match trouble.class {
-            Class::Missing => Failure::refused(format!("{which}: {} is missing; nothing was changed", self.show(path))),
+            Class::Missing => Failure::refused(format!("{which}: {} is missing; nothing was changed", self.show(&path))),
             Class::Damaged => {
-                Failure::refused(format!("{which}: {} is damaged: {trouble}; nothing was changed", self.show(path)))
+                Failure::refused(format!("{which}: {} is damaged: {trouble}; nothing was changed", self.show(&path)))
             }
-            _ => self.failed(trouble, Access::Read, path).context(which),
+            _ => self.failed(trouble, Access::Read, &path).context(which),
         }
     }
 }
 
+/// Where the bytes of a file come from.
+pub(super) enum Source {
+    /// A file of this machine; once opened it can be read to its end, whatever becomes of its name.
+    Folder { path: PathBuf, opened: Option<File> },
+    /// An object behind requests.
+    Remote(ObjectPath),
+}
+
 /// How a file came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+pub(super) enum Way {
     Linked,
     Copied,
 }
 
 /// Links or copies a file of this machine, and hashes it.
-async fn from_folder(source: PathBuf, target: Option<PathBuf>, file: StateFile) -> Result<Way, Trouble> {
+async fn from_folder(source: PathBuf, opened: Option<File>, target: Option<PathBuf>, file: StateFile) -> Result<Way, Trouble> {
     blocking(move || {
-        // Another file system, a file of another user, or one with too many links: then it is copied.
+        // Another file system, a file of another user, one with too many links, or one that is gone since: then it is copied.
         let linked = file.is_immutable() && target.as_ref().is_some_and(|target| std::fs::hard_link(&source, target).is_ok());
-        let mut reader = File::open(&source).map_err(Trouble::of_io)?;
+        let mut reader = opened.map_or_else(|| File::open(&source).map_err(Trouble::of_io), Ok)?;
         let mut sink = Sink::create(target.as_deref().filter(|_| !linked))?;
         let mut chunk = vec![0; CHUNK.min(usize::try_from(file.size).unwrap_or(CHUNK).max(1))];
         loop {

@@ -1,6 +1,6 @@
 //! The command line as it is written.
 
-use super::{Stop, audit, checkpoint, exit::Code, generate, run, savepoint, stop, topics, validate};
+use super::{Stop, audit, checkpoint, exit::Code, generate, run, savepoint, state, stop, topics, validate};
 use crate::config::{self, Settings, Sources};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -68,6 +68,8 @@ pub enum Command {
     Savepoint(savepoint::SavepointCommand),
     /// Stop the job that runs on this machine, with a savepoint if wanted
     Stop(stop::StopCommand),
+    /// Look into the state of a checkpoint
+    State(state::State),
 }
 
 fn after_help() -> String {

@@ -6,6 +6,7 @@
 mod arguments;
 mod audit;
 mod checkpoint;
+mod chosen;
 mod committed;
 mod exit;
 mod generate;
@@ -15,6 +16,7 @@ mod progress;
 mod run;
 mod savepoint;
 mod screen;
+mod state;
 mod stop;
 mod topics;
 mod validate;
@@ -49,6 +51,7 @@ impl Command {
             Self::Checkpoint(command) => command.run(),
             Self::Savepoint(command) => command.run(),
             Self::Stop(command) => command.run(),
+            Self::State(command) => command.run(),
         }
     }
 }

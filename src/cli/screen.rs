@@ -31,3 +31,54 @@ pub(super) fn right(table: &mut comfy_table::Table, columns: &[usize]) {
         }
     }
 }
+
+/// Writes many lines; they are there once [`Lines::finish`] was called.
+pub(super) struct Lines(std::io::BufWriter<std::io::StdoutLock<'static>>);
+
+impl Lines {
+    /// Begins.
+    pub(super) fn begin() -> Self {
+        Self(std::io::BufWriter::new(std::io::stdout().lock()))
+    }
+
+    /// Writes one more line.
+    pub(super) fn line(&mut self, text: &str) -> Result<(), Stop> {
+        Ok(writeln!(self.0, "{text}")?)
+    }
+
+    /// Ends.
+    pub(super) fn finish(mut self) -> Result<(), Stop> {
+        Ok(self.0.flush()?)
+    }
+}
+
+/// A time to live in ms, for people.
+pub(super) fn time_to_live(ms: Option<u64>) -> String {
+    ms.map_or_else(|| "-".to_owned(), |ms| humantime::format_duration(std::time::Duration::from_millis(ms)).to_string())
+}
+
+/// An event time in ms, for people.
+pub(super) fn event_time(ms: i64) -> String {
+    // Year 10000, where RFC 3339 ends; a drain moves the watermark to the end of time.
+    const READABLE: std::ops::Range<i64> = 0..253_402_300_800_000;
+    if ms == i64::MAX {
+        return "the end of time".to_owned();
+    }
+    if !READABLE.contains(&ms) {
+        return format!("{ms} ms");
+    }
+    let since = std::time::Duration::from_millis(ms.unsigned_abs());
+    humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + since).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::event_time;
+
+    #[test]
+    fn event_times_are_readable_at_both_ends_too() {
+        assert_eq!(event_time(1_767_225_600_123), "2026-01-01T00:00:00.123Z");
+        assert_eq!(event_time(i64::MAX), "the end of time");
+        assert_eq!((event_time(-1), event_time(i64::MAX - 1)), ("-1 ms".to_owned(), format!("{} ms", i64::MAX - 1)));
+    }
+}

@@ -53,6 +53,18 @@ fn the_documentation_has_every_command_with_every_option() {
 }
 
 #[test]
+fn commands_that_look_inside_explain_themselves_with_their_exit_codes() {
+    for (name, mut command) in all_commands() {
+        let looks_inside = ["sluicegate checkpoint show", "sluicegate checkpoint verify", "sluicegate checkpoint diff"];
+        if looks_inside.contains(&name.as_str()) || name.starts_with("sluicegate state ") {
+            let help = command.render_long_help().to_string().to_lowercase();
+            let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(words.contains("exit code") && words.contains("--json"), "{name}: {help}");
+        }
+    }
+}
+
+#[test]
 fn every_command_takes_settings_many_times() {
     for (name, command) in all_commands() {
         let given: Vec<_> = command.get_arguments().filter_map(clap::Arg::get_long).collect();

@@ -1,4 +1,4 @@
-//! From what the tasks were at a barrier to the manifest that says so.
+//! From what the tasks were at a barrier to the manifest that says so, and what a manifest says of the states.
 
 use super::{
     event::{PartitionState, TaskSnapshot},
@@ -6,7 +6,7 @@ use super::{
     plan::Plan,
 };
 use crate::checkpoint::{BaseManifest, GraphIdentity, InputPosition, Manifest, OperatorEntry, Reason, StateEntry};
-use crate::protocol::{CheckpointId, JobName, ManifestRef, Positions, Trigger};
+use crate::protocol::{CheckpointId, Failure, JobName, ManifestRef, Positions, Trigger};
 use crate::state::StateDescriptor;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -175,8 +175,70 @@ fn state_entry(state: &StateDescriptor) -> StateEntry {
     StateEntry { name: state.name.clone(), kind, details }
 }
 
+/// The keyed states of a checkpoint, as its manifest describes them: no job is needed to read its entries.
+///
+/// # Errors
+/// Refused: a description that this program does not know, written by a newer one.
+pub fn stored_states(manifest: &Manifest) -> Result<Vec<StateDescriptor>, Failure> {
+    let all = manifest.operators.iter().flat_map(|operator| operator.states.iter().map(move |state| (operator, state)));
+    all.map(|(operator, entry)| {
+        let mut fields = entry.details.clone();
+        for (field, value) in [("operator", &operator.name), ("name", &entry.name), ("kind", &entry.kind)] {
+            fields.insert(field.to_owned(), Value::from(value.as_str()));
+        }
+        serde_json::from_value(Value::Object(fields)).map_err(|error| {
+            Failure::refused(format!(
+                "checkpoint {}: this program ({}) does not know what state {}/{} is ({error}); sluicegate {} wrote it: use that or a newer one",
+                manifest.checkpoint,
+                env!("CARGO_PKG_VERSION"),
+                operator.name,
+                entry.name,
+                manifest.sluicegate
+            ))
+        })
+    })
+    .collect()
+}
+
 /// Names and shape of a graph.
 pub fn graph_identity(plan: &Plan) -> GraphIdentity {
     let operators = plan.vertices.iter().flat_map(|vertex| vertex.operators.iter().cloned()).collect();
     GraphIdentity { fingerprint: plan.fingerprint(), operators }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::{KeyShape, StateKind};
+
+    fn holding(states: Vec<StateEntry>) -> Manifest {
+        let mut manifest = Manifest::new("orders".parse().unwrap(), CheckpointId(3), None, Reason::Interval);
+        manifest.operators =
+            vec![OperatorEntry { name: "purchases".into(), parallelism: 2, watermark: None, states, operator_state: Vec::new() }];
+        manifest
+    }
+
+    #[test]
+    fn a_state_is_described_so_that_it_can_be_read_without_the_job() {
+        let windows = StateDescriptor::value::<(i64, String)>("purchases", "windows").kind(StateKind::Map).ttl_ms(5);
+        let totals = StateDescriptor::value::<u64>("purchases", "totals");
+        let manifest = holding(vec![state_entry(&windows), state_entry(&totals)]);
+        assert_eq!(stored_states(&manifest).unwrap(), [windows, totals]);
+    }
+
+    #[test]
+    fn what_version_0_1_wrote_is_read_and_what_is_newer_is_refused_with_its_name() {
+        let entry = |json: &str| serde_json::from_str::<StateEntry>(json).unwrap();
+        let old = holding(vec![entry(r#"{"name": "seen", "kind": "value", "key": "text", "ttl_ms": 86400000}"#)]);
+        let [seen] = stored_states(&old).unwrap().try_into().unwrap();
+        assert_eq!((seen.key, seen.kind, seen.ttl_ms), (KeyShape::Text, StateKind::Value, Some(86_400_000)));
+        // a field that came later is left alone, another kind or shape is not guessed at
+        assert!(stored_states(&holding(vec![entry(r#"{"name": "a", "kind": "value", "key": "text", "later": 1}"#)])).is_ok());
+        for newer in
+            [r#"{"name": "sketch", "kind": "tree", "key": "text"}"#, r#"{"name": "sketch", "kind": "value", "key": "uuid"}"#]
+        {
+            let error = stored_states(&holding(vec![entry(newer)])).unwrap_err();
+            assert!(error.message.contains("purchases/sketch") && error.message.contains("newer"), "{error}");
+        }
+    }
 }

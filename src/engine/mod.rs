@@ -48,6 +48,7 @@ pub use coordinator::{Ask, Bounds, Schedule};
 pub use event::{PartitionState, SourceCommand, TaskEvent, TaskSnapshot};
 pub use halt::Halt;
 pub use kafka_cluster::{KafkaCluster, KafkaSettings};
+pub use manifest::stored_states;
 pub use message::{Barrier, BarrierKind, MAX_WATERMARK, MIN_WATERMARK, Mark, Message, Timestamp};
 pub use meter::{Meter, OperatorCounter, OperatorEvents};
 pub use recovery::FromSavepoint;

@@ -95,6 +95,9 @@ fn hex(bytes: &[u8]) -> String {
     text
 }
 
+/// Bytes that end a text.
+pub(super) const TEXT_END: usize = 2;
+
 pub(super) fn encode_text(text: &str, out: &mut Vec<u8>) {
     let bytes = text.as_bytes();
     if bytes.contains(&0) {

@@ -1,6 +1,6 @@
 //! What the bytes of a key mean, without the job's types.
 
-use super::key::{StateKey, decode_text, take};
+use super::key::{StateKey, TEXT_END, decode_text, take};
 use crate::protocol::Failure;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -34,9 +34,33 @@ impl KeyShape {
         }
     }
 
-    /// Encodes a key that a person wrote: for a pair, an array. Says what is wanted when it does not fit.
+    /// Reads a key as it stands on a command line: a text as it is, a number in digits, a pair as a JSON array. The last part of
+    /// the array may be left away where the beginning of a key is wanted.
+    ///
+    /// # Errors
+    /// Fatal: it is neither; the words say what is wanted and how that is written.
+    pub fn parse(&self, written: &str) -> Result<Value, Failure> {
+        match self {
+            Self::Text => Ok(Value::from(written)),
+            _ => serde_json::from_str(written).map_err(|_| self.unfit(written)),
+        }
+    }
+
+    /// A key (from [`Self::to_json`]) in the words that [`Self::parse`] reads.
+    #[must_use]
+    pub fn show(&self, key: &Value) -> String {
+        match (self, key) {
+            (Self::Text, Value::String(text)) => text.clone(),
+            _ => key.to_string(),
+        }
+    }
+
+    /// Encodes a key: for a pair, an array.
+    ///
+    /// # Errors
+    /// Fatal: it does not fit; the words say what is wanted.
     pub fn encode_json(&self, value: &Value, out: &mut Vec<u8>) -> Result<(), Failure> {
-        let wanted = || Failure::fatal(format!("key {value} does not fit this state: wanted {self}"));
+        let wanted = || self.unfit(value);
         match self {
             Self::Unit => {}
             Self::Text => value.as_str().ok_or_else(wanted)?.to_owned().encode(out),
@@ -52,6 +76,45 @@ impl KeyShape {
             },
         }
         Ok(())
+    }
+
+    /// Encodes what keys begin with. The last part that is given may be the beginning of a text; every part before it, and a
+    /// number, is whole.
+    ///
+    /// # Errors
+    /// As [`Self::encode_json`].
+    pub fn encode_prefix(&self, value: &Value, out: &mut Vec<u8>) -> Result<(), Failure> {
+        match (self, value.as_array().map(Vec::as_slice)) {
+            (Self::Text, _) => {
+                self.encode_json(value, out)?;
+                out.truncate(out.len() - TEXT_END);
+                Ok(())
+            }
+            (Self::Pair(..), Some([])) => Ok(()),
+            (Self::Pair(first, _), Some([a])) => first.encode_prefix(a, out),
+            (Self::Pair(first, second), Some([a, b])) => {
+                first.encode_json(a, out)?;
+                second.encode_prefix(b, out)
+            }
+            _ => self.encode_json(value, out),
+        }
+    }
+
+    #[cold]
+    fn unfit(&self, given: impl std::fmt::Display) -> Failure {
+        Failure::fatal(format!("key {given} does not fit this state: wanted {self}, written like {}", self.example()))
+    }
+
+    /// A key of this shape, for messages.
+    fn example(&self) -> Value {
+        match self {
+            Self::Unit => Value::Null,
+            Self::Text => Value::from("text"),
+            Self::U8 => Value::from(7),
+            Self::U64 => Value::from(42),
+            Self::I64 => Value::from(-42),
+            Self::Pair(first, second) => Value::from(vec![first.example(), second.example()]),
+        }
     }
 
     fn split<'b>(&self, bytes: &'b [u8]) -> Result<(Value, &'b [u8]), Failure> {
@@ -116,5 +179,61 @@ mod tests {
         assert!(error.message.contains("wanted [text, an integer from 0 to 255]"), "{error}");
         bytes.push(9);
         assert!(shape.to_json(&bytes).is_err());
+    }
+
+    #[test]
+    fn a_key_on_the_command_line_is_read_by_the_shape() {
+        for (shape, written, key) in [
+            (KeyShape::Text, "O-1", json!("O-1")),
+            (KeyShape::Text, "42", json!("42")),
+            (KeyShape::Text, "[\"a\"]", json!("[\"a\"]")),
+            (KeyShape::U64, "18446744073709551615", json!(u64::MAX)),
+            (KeyShape::I64, "-5", json!(-5)),
+            (<(i64, String)>::shape(), "[-5,\"U-1\"]", json!([-5, "U-1"])),
+        ] {
+            let read = shape.parse(written).unwrap();
+            assert_eq!(read, key, "{written}");
+            shape.encode_json(&read, &mut Vec::new()).unwrap();
+            assert_eq!(shape.show(&read), written);
+        }
+        for (shape, written, wanted) in [
+            (KeyShape::U64, "O-1", "an integer of 64 bits, not negative, written like 42"),
+            (KeyShape::U64, "-1", "not negative"),
+            (KeyShape::U8, "256", "an integer from 0 to 255"),
+            (KeyShape::I64, "1.5", "written like -42"),
+            (<(i64, String)>::shape(), "U-1", "[an integer of 64 bits, text], written like [-42,\"text\"]"),
+            (<(i64, String)>::shape(), "[5]", "[an integer of 64 bits, text]"),
+        ] {
+            let read = shape.parse(written).and_then(|key| shape.encode_json(&key, &mut Vec::new()));
+            let error = read.unwrap_err().message;
+            assert!(error.contains(written) && error.contains(wanted), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_whole_parts_and_the_beginning_of_a_text() {
+        let encoded = |shape: &KeyShape, key: serde_json::Value| {
+            let mut out = Vec::new();
+            shape.encode_json(&key, &mut out).unwrap();
+            out
+        };
+        let begins = |shape: &KeyShape, prefix: serde_json::Value, key: serde_json::Value| {
+            let mut start = Vec::new();
+            shape.encode_prefix(&prefix, &mut start).unwrap();
+            encoded(shape, key).starts_with(&start)
+        };
+        let (text, pair) = (KeyShape::Text, <(i64, String)>::shape());
+        assert!(begins(&text, json!("U-1"), json!("U-1")) && begins(&text, json!("U-1"), json!("U-17")));
+        assert!(!begins(&text, json!("U-1"), json!("U-2")));
+        assert!(begins(&pair, json!([]), json!([5, "U-1"])) && begins(&pair, json!([5]), json!([5, "U-1"])));
+        assert!(begins(&pair, json!([5, "U"]), json!([5, "U-1"])) && !begins(&pair, json!([5, "V"]), json!([5, "U-1"])));
+        // a part before the last is whole
+        let names = <(String, String)>::shape();
+        assert!(begins(&names, json!(["U-1"]), json!(["U-17", "x"])));
+        assert!(
+            !begins(&names, json!(["U-1", ""]), json!(["U-17", "x"])) && begins(&names, json!(["U-1", ""]), json!(["U-1", "x"]))
+        );
+        assert!(pair.encode_prefix(&json!(["U"]), &mut Vec::new()).unwrap_err().message.contains("wanted an integer of 64 bits"));
+        assert!(pair.encode_prefix(&json!([1, "U", 2]), &mut Vec::new()).is_err());
     }
 }

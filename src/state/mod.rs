@@ -15,6 +15,7 @@
 //! - Keys and values have stable, self-describing bytes ([`StateKey`], [`StateValue`]); state moves by key group
 //!   ([`KeyGroups`]), so the parallelism is not part of the format.
 //! - Local state is a cache of a checkpoint and is never opened again after a crash ([`Workspace`]).
+//! - A checkpoint can be looked into without the job's types ([`Stored`]).
 //!
 //! # What a task does
 //!
@@ -46,8 +47,10 @@ mod slots;
 mod snapshot;
 mod store;
 mod store_options;
+mod stored;
 mod table;
 mod value;
+mod value_shape;
 mod workspace;
 mod writer;
 
@@ -62,8 +65,10 @@ pub use port::Port;
 pub use settings::{MemoryReport, MemorySplit, Settings};
 pub use snapshot::{Snapshot, SnapshotFile};
 pub use store::{StateId, Store, Unclaimed, Visit, states_in};
+pub use stored::{Entry, Stored};
 pub use table::{Table, TableOptions};
 pub use value::{StateValue, Timed, decode_value, encode_value};
+pub use value_shape::ValueShape;
 pub use workspace::Workspace;
 pub use writer::{Plan, SnapshotReady, Writer, WriterEvent, WriterTimings};
 

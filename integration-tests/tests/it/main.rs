@@ -22,6 +22,7 @@ mod idle_partition;
 mod input_changes_under_the_job;
 mod instances_that_compete;
 mod kill_at_crash_points;
+mod looking_inside;
 mod memory_behind_a_slow_broker;
 mod missing_offsets;
 mod missing_topics;

@@ -1,35 +1,20 @@
-//! `sluicegate checkpoint`
+//! `sluicegate checkpoint list`
 
-use super::{Code, Given, Stop, screen};
+use super::{
+    super::{Code, Given, Stop, screen},
+    open,
+};
 use crate::{
-    checkpoint::{Executor, Manifest, Storage},
-    config::Settings,
+    checkpoint::{Manifest, Storage},
     protocol::{CheckpointId, Failure, FailureKind, ManifestHash, ManifestRef},
 };
 use serde::Serialize;
-use std::{collections::BTreeMap, sync::Arc};
-
-/// Look at the checkpoints of the job.
-#[derive(Debug, clap::Args)]
-#[command(arg_required_else_help = true)]
-pub struct Checkpoint {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum Command {
-    /// List the checkpoints in the storage, the newest last
-    List(List),
-}
+use std::collections::BTreeMap;
 
 /// List the checkpoints in the storage, the newest last.
-///
-/// "committed" says whether the checkpoint is marked as committed. Kafka decides that, the mark follows shortly after; the newest
-/// one may be committed without it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  sluicegate checkpoint list --set checkpoint.storage=/var/lib/sluicegate/checkpoints")]
-struct List {
+pub(super) struct List {
     /// As JSON, with offsets, files and hashes
     #[arg(long)]
     json: bool,
@@ -67,16 +52,8 @@ enum Content {
     },
 }
 
-impl Checkpoint {
-    pub(super) fn run(&self) -> Result<Code, Stop> {
-        match &self.command {
-            Command::List(list) => list.run(),
-        }
-    }
-}
-
 impl List {
-    fn run(&self) -> Result<Code, Stop> {
+    pub(super) fn run(&self) -> Result<Code, Stop> {
         let (settings, _) = self.given.load()?;
         // Nothing is recovered here, so nothing can refuse to be.
         let failed = |failure: Failure| match failure.kind {
@@ -92,15 +69,6 @@ impl List {
         let whole = listed.iter().all(|one| matches!(one.content, Content::Whole { .. }));
         Ok(if whole { Code::Done } else { Code::Failed })
     }
-}
-
-/// The job's storage, for reading.
-pub(super) fn open(settings: &Settings) -> Result<Storage, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::fatal(format!("no runtime for the checkpoint storage: {error}")))?;
-    Storage::inspect(&settings.checkpoint.storage, &settings.job.name, Executor::Own(Arc::new(runtime)))
 }
 
 fn listed(storage: &Storage) -> Result<Vec<Listed>, Failure> {
@@ -161,9 +129,10 @@ fn table(listed: &[Listed]) -> comfy_table::Table {
 mod tests {
     use super::*;
     use crate::{
-        checkpoint::{InputPosition, Location, Reason},
+        checkpoint::{Executor, InputPosition, Location, Reason},
         protocol::JobName,
     };
+    use std::sync::Arc;
 
     #[test]
     fn committed_uncommitted_and_damaged_checkpoints_are_told_apart() {
