@@ -10,6 +10,7 @@ use super::{
     plan::{Plan, VertexKind},
     recovery::{Identity, Recovered, recover, second_look, source_topic},
     restart::{Patience, RestartStrategy},
+    restoring::Restoring,
     source::SourceInput,
     stop::Stop,
 };
@@ -247,7 +248,9 @@ impl Supervisor {
         let Some((manifest, _)) = base.filter(|(manifest, _)| !manifest.files.is_empty()) else {
             return Ok((Store::create(workspace, &self.plan.states, &settings.state)?, Uploaded::nothing(), BTreeSet::new()));
         };
-        let report = storage.restore(manifest, &workspace.db_dir(), settings.schedule.timeout, &|_| ())?;
+        let said = Restoring::begin();
+        let report =
+            storage.restore(manifest, &workspace.db_dir(), settings.schedule.timeout, &|progress| said.tell(progress))?;
         failpoint::hit("during-restore")?;
         tracing::debug!(files = report.files, linked = report.linked, bytes = report.bytes, took = ?report.took, "state restored");
         let restored = manifest.operators.iter();
