@@ -5,7 +5,7 @@ CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/sluicegate
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 # A cargo that setup has just installed is not in PATH yet.
 export PATH := $(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
-export EVENTS KILLS SEED SEEDS MUTANT KAFKA BROKER MINUTES RATE FAULTS
+export EVENTS KILLS SEED SEEDS MUTANT KAFKA BROKER S3 MINUTES RATE FAULTS
 
 RELEASE := $(CARGO_TARGET_DIR)/release
 # One profile for everything, see Cargo.toml.
@@ -30,11 +30,11 @@ demo: build ## Orders on a real Kafka with kill -9 on the way, then the audit (E
 	@$(BUILD) --quiet --package integration-tests --bin demo
 	@SLUICEGATE_BIN=$(CURDIR)/bin/sluicegate $(RELEASE)/demo
 
-test: setup lint ## All tests: unit, property, and on a real Kafka (BROKER=process, docker or testcontainers)
-	@$(BUILD) --quiet --package integration-tests --bin broker
+test: setup lint ## All tests: unit, property, and on a real Kafka (BROKER=process, docker or testcontainers; S3=minio, moto or off)
+	@$(BUILD) --quiet --package integration-tests --bin broker --bin bucket
 	@# The tests of the whole program start it; cargo does not build a program for the tests of another package.
 	@$(BUILD) --package sluicegate --features sluicegate/fault-injection
-	$(RELEASE)/broker --heap 512m -- $(CARGO) test --release --locked --workspace --no-fail-fast --features sluicegate/fault-injection
+	$(RELEASE)/bucket -- $(RELEASE)/broker --heap 512m -- $(CARGO) test --release --locked --workspace --no-fail-fast --features sluicegate/fault-injection
 
 simulate: setup ## Random faults in simulated time, seed after seed (SEEDS=20000), or one seed with all that happens in it (SEED=7)
 	@$(CARGO) test --release --locked --package sluicegate --lib --features fault-injection -- \

@@ -6,6 +6,7 @@ use crate::{
     leftovers::Folder,
     ports,
     process::{self, Finished},
+    s3::BucketServer,
     service::Service,
     topics::Cluster,
     variables::variable,
@@ -104,6 +105,8 @@ pub struct Job {
     name: String,
     bootstrap: String,
     settings: BTreeMap<String, String>,
+    /// Variables of the services that the program talks to.
+    environment: BTreeMap<String, String>,
     /// A protection that the program runs without.
     switched_off: Option<String>,
     folder: Folder,
@@ -114,8 +117,14 @@ impl Job {
     pub fn new(bootstrap: &str) -> Result<Self> {
         let name = format!("t{:016x}", arbitrary());
         let folder = Folder::new("job")?;
-        let mut job =
-            Self { name: name.clone(), bootstrap: bootstrap.to_owned(), settings: BTreeMap::new(), switched_off: None, folder };
+        let mut job = Self {
+            name: name.clone(),
+            bootstrap: bootstrap.to_owned(),
+            settings: BTreeMap::new(),
+            environment: BTreeMap::new(),
+            switched_off: None,
+            folder,
+        };
         job.set("job.name", &name).set("kafka.bootstrap_servers", bootstrap);
         job.set("source.topic", format!("{name}.orders")).set("topics.prefix", format!("{name}."));
         job.set("checkpoint.storage", job.folder.path().join("checkpoints").display());
@@ -148,6 +157,20 @@ impl Job {
         self
     }
 
+    /// Sets an environment variable for all commands that follow.
+    pub fn set_variable(&mut self, name: &str, value: impl ToString) -> &mut Self {
+        self.environment.insert(name.to_owned(), value.to_string());
+        self
+    }
+
+    /// Keeps its checkpoints in the bucket of `server`.
+    pub fn keep_in(&mut self, server: &BucketServer) -> &mut Self {
+        for (name, value) in server.variables() {
+            self.set_variable(name, value);
+        }
+        self.set("checkpoint.storage", format!("{}/checkpoints", server.url()))
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -176,6 +199,12 @@ impl Job {
     #[must_use]
     pub fn storage(&self) -> PathBuf {
         self.settings.get("checkpoint.storage").map(PathBuf::from).unwrap_or_default()
+    }
+
+    /// Where its working copy of the state is.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.settings.get("state.dir").map(PathBuf::from).unwrap_or_default()
     }
 
     /// Its folder, with logs, state and checkpoints.
@@ -209,9 +238,11 @@ impl Job {
             command.arg("--set").arg(format!("{key}={value}"));
         }
         // What a developer has set for himself must not change what is tested.
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"SLUICEGATE_")) {
+        let his = |name: &[u8]| [&b"SLUICEGATE_"[..], b"AWS_", b"GOOGLE_", b"AZURE_"].iter().any(|own| name.starts_with(own));
+        for (name, _) in std::env::vars_os().filter(|(name, _)| his(name.as_encoded_bytes())) {
             command.env_remove(name);
         }
+        command.envs(&self.environment);
         Ok(command)
     }
 

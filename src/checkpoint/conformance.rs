@@ -1,7 +1,8 @@
-//! One suite that every store passes: in memory, a folder, and a store that fails now and then.
+//! One suite that every store passes: in memory, a folder, a store that fails now and then, and a bucket on a real server.
 
 use super::{
     Collector, Executor, Manifest, Reason, Retention, StateFile, Storage, Uploaded,
+    bucket_tests::{self, real_time},
     faulty::{Bucket, Faults},
     location::{Connected, Location},
 };
@@ -41,14 +42,21 @@ impl Place {
         let remote =
             |store| Connected { store, prefix: ObjectPath::from("a/prefix"), folder: None, shown: "mem://a/prefix".into() };
         let memory = remote(Arc::new(InMemory::new()));
-        let passing = Faults { error: 100, lost_answer: 100, late: 50, ..Faults::default() };
+        let passing = Faults { error: 100, lost_answer: 100, late: 50, cut: 100, ..Faults::default() };
         let failing = remote(Arc::new(Bucket::default().store(1, passing)));
         let place = |name, connected, folder| Self { name, connected, runtime: executor(), folder };
-        vec![
+        let mut all = vec![
             place("folder", local, folder),
             place("memory", memory, tempfile::tempdir().unwrap()),
             place("failing now and then", failing, tempfile::tempdir().unwrap()),
-        ]
+        ];
+        all.extend(bucket_tests::location().map(|location| Self {
+            name: "bucket",
+            connected: location.connect(true).unwrap(),
+            runtime: real_time(),
+            folder: tempfile::tempdir().unwrap(),
+        }));
+        all
     }
 
     pub(super) fn attempt(&self, name: &str) -> Storage {

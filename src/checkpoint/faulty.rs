@@ -38,6 +38,8 @@ pub(crate) struct Faults {
     pub(crate) stale_list: u32,
     /// A read with one bit flipped.
     pub(crate) flipped: u32,
+    /// A read whose bytes end half-way with an error.
+    pub(crate) cut: u32,
     /// Takes [`Faults::delay`] longer, by the clock of the runtime.
     pub(crate) slow: u32,
     /// See [`Faults::slow`].
@@ -53,6 +55,7 @@ impl Faults {
         torn: 20,
         stale_list: 200,
         flipped: 0,
+        cut: 40,
         slow: 20,
         delay: Duration::from_secs(2),
     };
@@ -365,22 +368,30 @@ impl ObjectStore for FaultyStore {
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         self.begin_read().await?;
         let got = self.bucket.objects.get_opts(location, options).await?;
-        let flipped = {
+        let (flipped, cut) = {
             let mut control = self.control();
-            let flipped = control.faults.flipped;
-            control.hits(flipped)
+            let Faults { flipped, cut, .. } = control.faults;
+            (control.hits(flipped), control.hits(cut))
         };
-        if !flipped || got.meta.size == 0 {
+        if !(flipped || cut) || got.meta.size == 0 {
             return Ok(got);
         }
         let (meta, range, attributes, extensions) =
             (got.meta.clone(), got.range.clone(), got.attributes.clone(), got.extensions.clone());
         let mut bytes = got.bytes().await?.to_vec();
-        let bit = self.control().random.random_range(0..bytes.len() * 8);
-        if let Some(byte) = bytes.get_mut(bit / 8) {
-            *byte ^= 1 << (bit % 8);
+        if flipped {
+            let bit = self.control().random.random_range(0..bytes.len() * 8);
+            if let Some(byte) = bytes.get_mut(bit / 8) {
+                *byte ^= 1 << (bit % 8);
+            }
         }
-        let payload = GetResultPayload::Stream(stream::once(async move { Ok(Bytes::from(bytes)) }).boxed());
+        let mut chunks = Vec::new();
+        if cut {
+            bytes.truncate(bytes.len() / 2);
+            chunks.push(Err(fault("connection reset in the middle")));
+        }
+        chunks.insert(0, Ok(Bytes::from(bytes)));
+        let payload = GetResultPayload::Stream(stream::iter(chunks).boxed());
         Ok(GetResult { payload, meta, range, attributes, extensions })
     }
 

@@ -1,6 +1,9 @@
 //! Where checkpoints lie: the setting `checkpoint.storage`, as written and as a store to talk to.
 
-use super::explain::{Access, Trouble};
+use super::{
+    bucket::{Bucket, Service, environment},
+    explain::{Access, Trouble},
+};
 use crate::protocol::Failure;
 use object_store::{ObjectStore, local::LocalFileSystem, path::Path as ObjectPath};
 use std::{
@@ -11,10 +14,6 @@ use std::{
 };
 use url::Url;
 
-/// Schemes that this build can talk to. `s3`, `gs` and `az` come with features of the crate `object_store`: add the feature
-/// and the scheme, [`Location::connect`] does the rest.
-const SCHEMES: &[&str] = &["file"];
-
 /// A checked `checkpoint.storage`: a folder of this machine (`file:///path` or a plain path), or a bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location(Place);
@@ -22,7 +21,7 @@ pub struct Location(Place);
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Place {
     Folder(PathBuf),
-    Bucket(Url),
+    Bucket(Bucket),
 }
 
 /// A location that answers.
@@ -85,7 +84,7 @@ impl Location {
         }
     }
 
-    /// Opens the location; `create` makes the folder when it is absent.
+    /// Opens the location; `create` makes the folder when it is absent. A bucket is not asked for anything yet.
     pub(crate) fn connect(&self, create: bool) -> Result<Connected, Failure> {
         let shown = self.to_string();
         match &self.0 {
@@ -109,10 +108,9 @@ impl Location {
                     .with_fsync(true);
                 Ok(Connected { store: Arc::new(store), prefix: ObjectPath::default(), folder: Some(path.clone()), shown })
             }
-            Place::Bucket(url) => {
-                let (store, prefix) = object_store::parse_url_opts(url, std::env::vars())
-                    .map_err(|why| Failure::fatal(format!("checkpoint.storage = {shown:?}: {why}")))?;
-                Ok(Connected { store: Arc::from(store), prefix, folder: None, shown })
+            Place::Bucket(bucket) => {
+                let store = bucket.connect(environment())?;
+                Ok(Connected { store, prefix: bucket.prefix().clone(), folder: None, shown })
             }
         }
     }
@@ -122,7 +120,7 @@ impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Place::Folder(path) => path.display().fmt(f),
-            Place::Bucket(url) => url.fmt(f),
+            Place::Bucket(bucket) => bucket.fmt(f),
         }
     }
 }
@@ -133,7 +131,8 @@ impl FromStr for Location {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let refuse = |why: &str| {
             Failure::fatal(format!(
-                "checkpoint.storage = {text:?}: {why}; allowed are a URL like file:///var/lib/sluicegate/checkpoints or a plain path"
+                "checkpoint.storage = {text:?}: {why}; allowed are a plain path, or a URL like file:///var/lib/sluicegate/checkpoints, \
+                 s3://bucket/prefix, gs://bucket/prefix or az://container/prefix"
             ))
         };
         if text.trim().is_empty() {
@@ -146,15 +145,16 @@ impl FromStr for Location {
             }
             return Self::folder(text);
         };
-        if !SCHEMES.contains(&scheme) {
-            return Err(refuse(&format!("this build does not know {scheme}: (it knows {}:)", SCHEMES.join(":, "))));
+        let service = Service::ALL.into_iter().find(|service| service.scheme() == scheme);
+        if service.is_none() && scheme != "file" {
+            return Err(refuse(&format!("{scheme}: is not known")));
         }
         let url = Url::parse(text).map_err(|why| refuse(&format!("not a URL: {why}")))?;
         if url.query().is_some() || url.fragment().is_some() {
             return Err(refuse("a query ('?') or fragment ('#') has no meaning here"));
         }
-        if scheme != "file" {
-            return Ok(Self(Place::Bucket(url)));
+        if let Some(service) = service {
+            return Ok(Self(Place::Bucket(Bucket::parse(service, &url).map_err(|why| refuse(&why))?)));
         }
         if !text.starts_with("file:///") && !text.starts_with("file://localhost/") {
             return Err(refuse("a file URL has three slashes"));
@@ -193,15 +193,26 @@ mod tests {
             ("", "empty"),
             ("  ", "empty"),
             ("~/checkpoints", "'~' is not expanded"),
-            ("s3://bucket/path", "does not know s3:"),
-            ("hdfs://name/path", "does not know hdfs:"),
+            ("hdfs://name/path", "hdfs: is not known"),
+            ("s3:bucket/path", "no name of a bucket"),
+            ("s3://Bucket/path", "no name of a bucket"),
+            ("s3://bucket/path?region=eu", "query"),
+            ("gs://key:secret@bucket/path", "environment variables"),
             ("file://host/path", "three slashes"),
             ("file:relative", "three slashes"),
             ("file:///path?a=b", "query"),
         ] {
             let failure = text.parse::<Location>().unwrap_err();
             assert!(failure.message.contains(reason), "{text}: {failure}");
-            assert!(failure.message.contains("allowed are a URL like file:///"), "{text}: {failure}");
+            assert!(failure.message.contains("allowed are a plain path, or a URL like file:///"), "{text}: {failure}");
+        }
+    }
+
+    #[test]
+    fn a_bucket_is_no_folder_and_shows_as_it_is_written() {
+        for text in ["s3://shop-checkpoints/prod/eu", "gs://shop.example", "az://checkpoints/a"] {
+            let location: Location = text.parse().unwrap();
+            assert_eq!((location.as_folder(), location.to_string().as_str()), (None, text));
         }
     }
 }

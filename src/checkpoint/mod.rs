@@ -19,13 +19,17 @@
 //!    then), or when this very attempt uploaded it. What an attempt that died left behind is never reused, so nobody has to
 //!    ask whether it is whole.
 //! 3. *A name is used once.* The name of a file carries its content's hash, the checkpoint and the attempt that wrote it; the
-//!    number of a manifest is above every number that storage or Kafka have shown. So the late delete of an attempt that was
+//!    number of a manifest is above every number that storage or Kafka have shown; and all of them are put with the condition
+//!    that nothing is there. So the late delete of an attempt that was
 //!    paused can never hit what a later attempt wrote.
 //! 4. *Deleted after a commit.* Only after the commit of N is confirmed, and only manifests and files with numbers below N go:
 //!    see [`protocol::garbage`](crate::protocol::garbage), whose third rule needs the second one above: a file that N does not
 //!    name is in nothing that is built on N.
 //! 5. *Verified when read.* Manifest and files are hashed at every read; a wrong byte is an error with the name of the object.
 
+mod advice;
+mod answer;
+mod bucket;
 mod difference;
 mod explain;
 mod garbage;
@@ -33,12 +37,16 @@ mod inspect;
 mod layout;
 mod location;
 mod manifest;
+mod multipart;
+mod owner;
 mod restore;
 mod retry;
 mod savepoint;
 mod storage;
 mod upload;
 
+#[cfg(test)]
+mod bucket_tests;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
@@ -55,7 +63,8 @@ pub use inspect::{Damage, Found, Problem};
 pub(crate) use location::Connected;
 pub use location::Location;
 pub use manifest::{BaseManifest, GraphIdentity, InputPosition, Manifest, OperatorEntry, Reason, StateEntry, StateFile};
+pub use owner::Started;
 pub use restore::{RestoreProgress, RestoreReport};
-pub use savepoint::{Found, Savepoint};
-pub use storage::{Executor, Started, Storage};
+pub use savepoint::{Found as FoundSavepoint, Savepoint};
+pub use storage::{Executor, Storage};
 pub use upload::{UploadReport, Uploaded};

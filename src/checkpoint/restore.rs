@@ -3,18 +3,21 @@
 use super::{
     explain::{Access, Class, Trouble},
     manifest::{Manifest, StateFile},
-    retry::retry,
+    retry::{Tries, retry},
     storage::Storage,
 };
 use crate::failpoint;
 use crate::protocol::Failure;
 use futures::{StreamExt, TryStreamExt, stream};
-use object_store::{ObjectStoreExt, path::Path as ObjectPath};
+use object_store::{GetOptions, GetRange, path::Path as ObjectPath};
 use std::{
     fs::File,
     io::{Read, Write},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -160,14 +163,32 @@ impl Storage {
     ) -> Result<Way, Trouble> {
         match source {
             Source::Folder { path, opened } => from_folder(path, opened, target, file.clone()).await,
-            Source::Remote(path) => retry(deadline, || self.download(&path, target.as_deref(), file)).await,
+            Source::Remote(path) => self.download(&path, target.as_deref(), file, deadline).await,
         }
     }
 
-    /// Streams an object through the hash into `target`.
-    async fn download(&self, path: &ObjectPath, target: Option<&Path>, file: &StateFile) -> Result<Way, Trouble> {
-        let got = self.store().get(path).await.map_err(Trouble::of)?;
-        let mut sink = Sink::create(target)?;
+    /// Streams an object through the hash into `target`. A connection that breaks costs only what was on its way.
+    async fn download(
+        &self,
+        path: &ObjectPath,
+        target: Option<&Path>,
+        file: &StateFile,
+        deadline: tokio::time::Instant,
+    ) -> Result<Way, Trouble> {
+        let sink = Arc::new(Mutex::new(Sink::create(target)?));
+        retry(Tries::until(deadline), || self.fetch(path, file, &sink)).await?;
+        lock(&sink).check(file)?;
+        Ok(Way::Copied)
+    }
+
+    /// Brings what the sink does not have yet.
+    async fn fetch(&self, path: &ObjectPath, file: &StateFile, sink: &Arc<Mutex<Sink>>) -> Result<(), Trouble> {
+        let have = lock(sink).size;
+        if have > 0 && have >= file.size {
+            return Ok(());
+        }
+        let options = GetOptions { range: (have > 0).then_some(GetRange::Offset(have)), ..GetOptions::default() };
+        let got = self.store().get_opts(path, options).await.map_err(Trouble::of)?;
         let mut chunks = got.into_stream();
         let mut waiting = Vec::new();
         loop {
@@ -175,19 +196,17 @@ impl Storage {
             let last = chunk.is_none();
             waiting.extend(chunk);
             if last || waiting.iter().map(bytes::Bytes::len).sum::<usize>() >= CHUNK {
-                let ready = std::mem::take(&mut waiting);
-                sink = blocking(move || {
-                    ready.iter().try_for_each(|chunk| sink.write(chunk))?;
-                    Ok(sink)
+                let (ready, sink) = (std::mem::take(&mut waiting), Arc::clone(sink));
+                blocking(move || {
+                    let mut sink = lock(&sink);
+                    ready.iter().try_for_each(|chunk| sink.write(chunk))
                 })
                 .await?;
             }
             if last {
-                break;
+                return Ok(());
             }
         }
-        sink.check(file)?;
-        Ok(Way::Copied)
     }
 
     pub(super) fn lost(&self, trouble: Trouble, manifest: &Manifest, file: &StateFile) -> Failure {
@@ -244,6 +263,11 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Trouble> +
     tokio::task::spawn_blocking(work).await.map_err(|why| Trouble::new(Class::Passing, why.to_string()))?
 }
 
+/// A panic while it was held leaves no half-written chunk behind that the hash would not find.
+fn lock(sink: &Mutex<Sink>) -> MutexGuard<'_, Sink> {
+    sink.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Hashes and counts what passes, and writes it when there is somewhere to write to.
 struct Sink {
     file: Option<(File, PathBuf)>,
@@ -273,7 +297,7 @@ impl Sink {
         Trouble::new(Class::Local, format!("state folder: writing {}: {why}", path.display()))
     }
 
-    fn check(self, wanted: &StateFile) -> Result<(), Trouble> {
+    fn check(&self, wanted: &StateFile) -> Result<(), Trouble> {
         if failpoint::switched_off("file-hash") {
             return Ok(());
         }

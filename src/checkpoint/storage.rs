@@ -4,24 +4,21 @@ use super::{
     explain::{Access, Class, Trouble},
     layout::Layout,
     location::{Connected, Location},
-    manifest::{Manifest, now_as_text, parse_manifest_hash},
-    retry::retry,
+    manifest::{Manifest, parse_manifest_hash},
+    owner::Ownership,
+    retry::{Tries, retry},
 };
 use crate::protocol::{CheckpointId, Failure, JobName, ManifestRef, Pointer};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, path::Path as ObjectPath};
-use serde::{Deserialize, Serialize};
 use std::{
     hash::{BuildHasher, RandomState},
     path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
-use tokio::{runtime, sync::watch, time::Instant};
-
-/// How long one small request (a manifest, a marker, a list) may take, tries and pauses together.
-const PATIENCE: Duration = Duration::from_secs(30);
+use tokio::{runtime, sync::watch};
 
 /// A request for each file that goes: on a remote store, one after the other would take seconds.
 const DELETES_AT_A_TIME: usize = 8;
@@ -72,41 +69,6 @@ struct Inner {
     opened: SystemTime,
 }
 
-/// `job.json`: whose folder this is.
-#[derive(Debug, Serialize, Deserialize)]
-struct Owner {
-    format: u32,
-    job: String,
-    created_at: String,
-    sluicegate: String,
-}
-
-/// What `job.json` says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ownership {
-    /// This job.
-    Ours,
-    /// Nothing is there yet.
-    Free,
-    /// It was never written to the end, and nothing was built on it.
-    Torn,
-}
-
-/// `started.json`: who opened the storage last, for a word to the one who was fenced.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Started {
-    /// The attempt, as in the names of the files that it writes.
-    pub attempt: String,
-    /// When, RFC 3339.
-    pub at: String,
-    /// On which machine.
-    pub host: String,
-    /// Process id there.
-    pub pid: u32,
-    /// Version of the program.
-    pub sluicegate: String,
-}
-
 impl Storage {
     /// Opens the storage of `job` for an attempt that will write: makes the folder of a new job, refuses one of another job
     /// or of a newer format, and writes `started.json`, so that a storage that cannot be written is found now.
@@ -123,11 +85,22 @@ impl Storage {
     /// Refused: absent, or a foreign folder.
     pub fn inspect(location: &Location, job: &JobName, executor: impl Into<Executor>) -> Result<Self, Failure> {
         let storage = Self::over(location.connect(false)?, job, executor.into(), attempt_name());
-        if storage.ownership()? == Ownership::Ours {
-            return Ok(storage);
+        match storage.ownership()? {
+            Ownership::Ours => Ok(storage),
+            Ownership::Free | Ownership::Torn => Err(Failure::refused(format!(
+                "no checkpoints of job {job} in {}: check job.name and checkpoint.storage",
+                storage.folder()
+            ))),
         }
-        let folder = storage.show(storage.layout().root());
-        Err(Failure::refused(format!("no checkpoints of job {job} in {folder}: check job.name and checkpoint.storage")))
+    }
+
+    /// Looks for the storage of `job` as [`Storage::inspect`] does; none if the job has never run with it.
+    ///
+    /// # Errors
+    /// Refused: a foreign folder. Fatal, Transient: it cannot be read.
+    pub fn inspect_if_there(location: &Location, job: &JobName, executor: impl Into<Executor>) -> Result<Option<Self>, Failure> {
+        let storage = Self::over(location.connect(false)?, job, executor.into(), attempt_name());
+        Ok((storage.ownership()? == Ownership::Ours).then_some(storage))
     }
 
     /// The names of the folders at `location`; none if it is not there.
@@ -139,9 +112,9 @@ impl Storage {
             return Ok(Vec::new());
         }
         let Connected { store, prefix, shown, .. } = location.connect(false)?;
-        let deadline = || Instant::now() + PATIENCE;
         let listed = executor.block_on(async {
-            retry(deadline(), || async { store.list_with_delimiter(Some(&prefix)).await.map_err(Trouble::of) }).await
+            retry(Tries::of_small_requests(), || async { store.list_with_delimiter(Some(&prefix)).await.map_err(Trouble::of) })
+                .await
         });
         let listed = listed.map_err(|trouble| trouble.into_failure(Access::Read, &shown))?;
         Ok(listed.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_owned)).collect())
@@ -194,38 +167,6 @@ impl Storage {
         Self { inner: Arc::new(Inner { store, layout, job, attempt, folder, shown, executor, cancelled, opened }) }
     }
 
-    /// Makes the folder ours and shows that it can be written.
-    pub(crate) fn claim(self) -> Result<Self, Failure> {
-        let owner = Owner {
-            format: Manifest::FORMAT,
-            job: self.job().to_string(),
-            created_at: now_as_text(),
-            sluicegate: env!("CARGO_PKG_VERSION").to_owned(),
-        };
-        let owner = json(&owner)?;
-        let write = |mode| self.put(&self.layout().owner(), owner.clone(), mode);
-        let done = match self.ownership()? {
-            Ownership::Ours => Ok(()),
-            Ownership::Free => match write(PutMode::Create) {
-                // Two first starts at once: whoever came first wrote it.
-                Err(trouble) if trouble.class == Class::Taken && self.ownership()? == Ownership::Ours => Ok(()),
-                done => done,
-            },
-            Ownership::Torn => write(PutMode::Overwrite),
-        };
-        done.map_err(|trouble| self.failed(trouble, Access::Write, &self.layout().owner()))?;
-        let started = Started {
-            attempt: self.attempt().to_owned(),
-            at: now_as_text(),
-            host: host_name(),
-            pid: std::process::id(),
-            sluicegate: env!("CARGO_PKG_VERSION").to_owned(),
-        };
-        let path = self.layout().started();
-        self.put(&path, json(&started)?, PutMode::Overwrite).map_err(|trouble| self.failed(trouble, Access::Write, &path))?;
-        Ok(self)
-    }
-
     /// The job.
     #[must_use]
     pub fn job(&self) -> &JobName {
@@ -247,15 +188,6 @@ impl Storage {
     /// Ends all calls that are under way, and all that come, with a failure of kind Attempt.
     pub fn cancel(&self) {
         self.inner.cancelled.send_replace(true);
-    }
-
-    /// Who opened the storage for writing last.
-    ///
-    /// # Errors
-    /// As any read; a damaged file reads as none.
-    pub fn last_started(&self) -> Result<Option<Started>, Failure> {
-        let bytes = self.get_if_present(&self.layout().started())?;
-        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
 
     /// Numbers of all manifests, committed or not, ascending.
@@ -360,65 +292,25 @@ impl Storage {
         Ok(found)
     }
 
-    /// Whose folder this is. One with other things in it and no `job.json` is nobody's to write into.
-    fn ownership(&self) -> Result<Ownership, Failure> {
-        let path = self.layout().owner();
-        let shown = self.show(&path);
-        let bytes = match self.get_if_present(&path)? {
-            Some(bytes) => bytes,
-            None if self.is_empty()? => return Ok(Ownership::Free),
-            // Whoever makes the folder writes job.json first: it may have done so between the two questions.
-            None => self.get_if_present(&path)?.ok_or_else(|| {
-                Failure::refused(format!(
-                    "{} holds files but no job.json: not a checkpoint folder of sluicegate; point checkpoint.storage elsewhere",
-                    self.show(self.layout().root())
-                ))
-            })?,
-        };
-        let refuse = |why: String| Failure::refused(format!("{shown}: {why}"));
-        let owner: Owner = match serde_json::from_slice(&bytes) {
-            Ok(owner) => owner,
-            Err(_) if self.list_manifests()?.is_empty() => return Ok(Ownership::Torn),
-            Err(why) => return Err(refuse(format!("damaged: {why}"))),
-        };
-        if owner.format > Manifest::FORMAT {
-            return Err(refuse(format!(
-                "has format {}, this program reads formats up to {}: use a newer sluicegate",
-                owner.format,
-                Manifest::FORMAT
-            )));
-        }
-        if owner.job != self.job().as_str() {
-            return Err(refuse(format!(
-                "the folder belongs to job {:?}, not to {:?}: every job needs a folder of its own",
-                owner.job,
-                self.job().as_str()
-            )));
-        }
-        Ok(Ownership::Ours)
-    }
-
-    /// Whether the folder holds nothing at all.
-    fn is_empty(&self) -> Result<bool, Failure> {
-        let (root, store) = (self.layout().root(), self.store());
-        let inside = self.run(PATIENCE, || async { store.list_with_delimiter(Some(root)).await.map_err(Trouble::of) });
-        let inside = inside.map_err(|trouble| self.failed(trouble, Access::Read, root))?;
-        Ok(inside.objects.is_empty() && inside.common_prefixes.is_empty())
+    /// Puts what no other attempt may put under this name, in time.
+    fn create(&self, path: &ObjectPath, bytes: Bytes) -> Result<(), Failure> {
+        let put = async { self.put_once(path, bytes, Tries::of_small_requests()).await };
+        self.block_on(put, Trouble::cancelled).map_err(|trouble| self.failed(trouble, Access::Write, path))
     }
 
     /// Conditional put that counts what lies there already as done when it is the same: a try whose answer was lost.
-    fn create(&self, path: &ObjectPath, bytes: Bytes) -> Result<(), Failure> {
-        let Err(trouble) = self.put(path, bytes.clone(), PutMode::Create) else { return Ok(()) };
-        if trouble.class != Class::Taken {
-            return Err(self.failed(trouble, Access::Write, path));
-        }
-        match self.get_if_present(path)? {
-            Some(there) if there == bytes => self.sync_parent(path),
-            Some(_) => Err(self.failed(trouble, Access::Write, path)),
-            None => Err(Failure::attempt(format!(
-                "checkpoint storage: {} was there and is gone: somebody else deletes here",
-                self.show(path)
-            ))),
+    pub(super) async fn put_once(&self, path: &ObjectPath, bytes: Bytes, tries: Tries) -> Result<(), Trouble> {
+        let store = self.store();
+        let put = || async { store.put_opts(path, bytes.clone().into(), PutMode::Create.into()).await.map_err(Trouble::of) };
+        let taken = match retry(tries, put).await {
+            Err(trouble) if trouble.class == Class::Taken => trouble,
+            done => return done.map(drop),
+        };
+        match retry(tries, || self.get(path)).await {
+            Ok(there) if there == bytes => self.sync_parent(path).map_err(|failure| Trouble::new(Class::Local, failure.message)),
+            Ok(_) => Err(taken),
+            Err(trouble) if trouble.class == Class::Missing => Err(Trouble::new(Class::Gone, "")),
+            Err(trouble) => Err(trouble),
         }
     }
 
@@ -430,17 +322,19 @@ impl Storage {
             .map_err(|why| Trouble::of_io(why).into_failure(Access::Write, &folder.display().to_string()))
     }
 
-    fn put(&self, path: &ObjectPath, bytes: Bytes, mode: PutMode) -> Result<(), Trouble> {
+    pub(super) fn put(&self, path: &ObjectPath, bytes: Bytes, mode: PutMode) -> Result<(), Trouble> {
         let store = self.store();
-        self.run(PATIENCE, || async {
+        self.run(|| async {
             store.put_opts(path, bytes.clone().into(), mode.clone().into()).await.map(drop).map_err(Trouble::of)
         })
     }
 
+    async fn get(&self, path: &ObjectPath) -> Result<Bytes, Trouble> {
+        self.store().get(path).await.map_err(Trouble::of)?.bytes().await.map_err(Trouble::of)
+    }
+
     pub(super) fn get_if_present(&self, path: &ObjectPath) -> Result<Option<Bytes>, Failure> {
-        let store = self.store();
-        let got = self.run(PATIENCE, || async { store.get(path).await.map_err(Trouble::of)?.bytes().await.map_err(Trouble::of) });
-        match got {
+        match self.run(|| self.get(path)) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(trouble) if trouble.class == Class::Missing => Ok(None),
             Err(trouble) => Err(self.failed(trouble, Access::Read, path)),
@@ -473,9 +367,9 @@ impl Storage {
 
     pub(super) fn list(&self, folder: &ObjectPath) -> Result<Vec<ObjectMeta>, Failure> {
         let store = self.store();
-        match self.run(PATIENCE, || async { store.list(Some(folder)).try_collect().await.map_err(Trouble::of) }) {
+        match self.run(|| async { store.list(Some(folder)).try_collect().await.map_err(Trouble::of) }) {
             Err(trouble) if trouble.class == Class::Missing => Ok(Vec::new()),
-            other => other.map_err(|trouble| self.failed(trouble, Access::Read, folder)),
+            other => other.map_err(|trouble| self.failed(trouble, Access::List, folder)),
         }
     }
 
@@ -484,8 +378,8 @@ impl Storage {
         let store = self.store();
         let one = |path| async move {
             let delete = || async { store.delete(path).await.map_err(Trouble::of) };
-            match retry(Instant::now() + PATIENCE, delete).await {
-                Err(trouble) if trouble.class != Class::Missing => Err(self.failed(trouble, Access::Write, path)),
+            match retry(Tries::of_small_requests(), delete).await {
+                Err(trouble) if trouble.class != Class::Missing => Err(self.failed(trouble, Access::Delete, path)),
                 _ => Ok(()),
             }
         };
@@ -496,13 +390,13 @@ impl Storage {
         }
     }
 
-    /// Runs `operation` with retries on the executor.
-    fn run<T, F>(&self, within: Duration, operation: impl FnMut() -> F) -> Result<T, Trouble>
+    /// Runs a small `operation` with retries on the executor.
+    pub(super) fn run<T, F>(&self, operation: impl FnMut() -> F) -> Result<T, Trouble>
     where
         F: Future<Output = Result<T, Trouble>>,
     {
         // The deadline is made inside, where a simulation's clock rules.
-        self.block_on(async { retry(Instant::now() + within, operation).await }, Trouble::cancelled)
+        self.block_on(async { retry(Tries::of_small_requests(), operation).await }, Trouble::cancelled)
     }
 
     /// Runs `future` on the executor until it is done or the storage is cancelled.
@@ -523,6 +417,11 @@ impl Storage {
 
     pub(super) fn failed(&self, trouble: Trouble, access: Access, path: &ObjectPath) -> Failure {
         trouble.into_failure(access, &self.show(path))
+    }
+
+    /// Whether the storage is a folder of this machine.
+    pub(super) fn is_folder(&self) -> bool {
+        self.inner.folder.is_some()
     }
 
     pub(super) fn store(&self) -> &dyn ObjectStore {
@@ -555,17 +454,4 @@ impl Storage {
 /// draws at random.
 pub(super) fn attempt_name() -> String {
     format!("{:08x}", RandomState::new().hash_one((SystemTime::now(), std::process::id())) >> 32)
-}
-
-fn host_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .ok()
-        .or_else(|| std::env::var("HOSTNAME").ok())
-        .map_or_else(|| "unknown".to_owned(), |name| name.trim().to_owned())
-}
-
-fn json(value: &impl Serialize) -> Result<Bytes, Failure> {
-    let mut bytes = serde_json::to_vec_pretty(value).map_err(|why| Failure::fatal(format!("no JSON form: {why}")))?;
-    bytes.push(b'\n');
-    Ok(bytes.into())
 }

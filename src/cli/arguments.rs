@@ -66,7 +66,10 @@ pub enum Command {
     Checkpoint(checkpoint::Checkpoint),
     /// Make, list, show and delete savepoints
     Savepoint(savepoint::SavepointCommand),
-    /// Stop the job that runs on this machine, with a savepoint if wanted
+    /// Stop the job that runs on this machine, with a savepoint if wanted.
+    ///
+    /// The job is asked over http.listen; it takes a last checkpoint and commits it. This command waits until it has ended, and says
+    /// what was committed.
     Stop(stop::StopCommand),
     /// Look into the state of a checkpoint
     State(state::State),

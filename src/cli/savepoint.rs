@@ -2,12 +2,12 @@
 
 use super::{Code, Given, Stop, checkpoint, progress, screen};
 use crate::{
-    checkpoint::{Executor, Found, Location, RestoreProgress, Savepoint},
+    checkpoint::{Executor, FoundSavepoint, Location, RestoreProgress, Savepoint},
     config::Settings,
     protocol::{CheckpointId, Failure},
 };
 use serde::Serialize;
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 /// Make, list, show and delete savepoints: copies of committed checkpoints that stay until somebody deletes them.
 #[derive(Debug, clap::Args)]
@@ -17,22 +17,22 @@ pub struct SavepointCommand {
     command: Command,
 }
 
+// What --help says stands here: at a command's own type, what the settings say that are flattened into it would go over it.
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Copy the last committed checkpoint, of a running job or of one that is stopped
+    /// Copy the last committed checkpoint, of a running job or of one that is stopped.
+    ///
+    /// The copy is whole and belongs to itself: every file is verified on the way, nothing in it is shared with the job's checkpoints, and it
+    /// can be copied elsewhere with any tool. It is as old as the last commit: at most checkpoint.interval, if the job runs.
     Create(Create),
-    /// List the savepoints of the job, the oldest checkpoint first
+    /// List the savepoints of the job, the oldest checkpoint first.
     List(List),
-    /// Show what a savepoint holds
+    /// Show what a savepoint holds, and verify every file of it.
     Show(Show),
-    /// Delete a savepoint
+    /// Delete a savepoint. No job needs one after its first commit.
     Delete(Delete),
 }
 
-/// Copy the last committed checkpoint, of a running job or of one that is stopped.
-///
-/// The copy is whole and belongs to itself: every file is verified on the way, nothing in it is shared with the job's checkpoints, and it
-/// can be copied elsewhere with any tool. It is as old as the last commit: at most checkpoint.interval, if the job runs.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  sluicegate savepoint create --config config/orders.toml")]
 struct Create {
@@ -56,7 +56,6 @@ pub(super) struct Place {
     to: Option<String>,
 }
 
-/// List the savepoints of the job, the oldest checkpoint first.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  sluicegate savepoint list --json")]
 struct List {
@@ -70,7 +69,6 @@ struct List {
     given: Given,
 }
 
-/// Show what a savepoint holds, and verify every file of it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  sluicegate savepoint show 42-0badcafe")]
 struct Show {
@@ -83,7 +81,6 @@ struct Show {
     given: Given,
 }
 
-/// Delete a savepoint. No job needs one after its first commit.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  sluicegate savepoint delete 42-0badcafe")]
 struct Delete {
@@ -151,7 +148,7 @@ impl List {
             None => usual_place(&settings),
         };
         let listed: Vec<Listed> =
-            Savepoint::list(&parent, &executor()?)?.into_iter().map(|found| listed(&parent, found)).collect();
+            Savepoint::list(&parent, &checkpoint::executor()?)?.into_iter().map(|found| listed(&parent, found)).collect();
         if self.json {
             screen::json(&listed)?;
         } else {
@@ -165,7 +162,7 @@ impl List {
 impl Show {
     fn run(&self) -> Result<Code, Stop> {
         let (settings, _) = self.given.load()?;
-        let savepoint = named(&self.savepoint, &settings, &executor()?)?;
+        let savepoint = named(&self.savepoint, &settings, &checkpoint::executor()?)?;
         let bar = progress::bar(Some(savepoint.manifest.total_bytes), "verifying");
         let on = |progress: RestoreProgress| bar.set_position(progress.bytes_done);
         savepoint.storage.verify(&savepoint.manifest, settings.checkpoint.timeout, &on)?;
@@ -193,7 +190,7 @@ impl Delete {
     fn run(&self) -> Result<Code, Stop> {
         let (settings, _) = self.given.load()?;
         let location = location_of(&self.savepoint, &settings)?;
-        let objects = Savepoint::delete(&location, &executor()?)?;
+        let objects = Savepoint::delete(&location, &checkpoint::executor()?)?;
         screen::line(&format!("{location}: deleted, {objects} objects"))?;
         Ok(Code::Done)
     }
@@ -216,7 +213,7 @@ pub(super) fn create(settings: &Settings, wanted: Option<CheckpointId>, place: &
         bar.set_position(progress.bytes_done);
     };
     let within = settings.checkpoint.timeout;
-    let made = Savepoint::create(&storage, wanted, &parent, staging.path(), within, &executor()?, &on)?;
+    let made = Savepoint::create(&storage, wanted, &parent, staging.path(), within, &checkpoint::executor()?, &on)?;
     bar.finish_and_clear();
     Ok(made)
 }
@@ -247,14 +244,7 @@ fn usual_place(settings: &Settings) -> Location {
     Savepoint::folder(&settings.checkpoint.storage, &settings.job.name)
 }
 
-fn executor() -> Result<Executor, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime
-        .map(|runtime| Executor::Own(Arc::new(runtime)))
-        .map_err(|error| Failure::fatal(format!("no runtime for the checkpoint storage: {error}")))
-}
-
-fn listed(parent: &Location, Found { id, savepoint }: Found) -> Listed {
+fn listed(parent: &Location, FoundSavepoint { id, savepoint }: FoundSavepoint) -> Listed {
     let location = parent.below(&id).to_string();
     let content = match savepoint {
         Ok(savepoint) => content(&savepoint),

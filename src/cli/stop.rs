@@ -13,9 +13,6 @@ const LOOK: Duration = Duration::from_millis(100);
 /// For one question.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// Stop the job that runs on this machine: a last checkpoint is taken and committed.
-///
-/// The job is asked over http.listen, and this command waits until it has ended. What it says at the end is what was committed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  sluicegate stop --savepoint\n  sluicegate stop --savepoint --drain --to /backup/savepoints")]
 pub struct StopCommand {

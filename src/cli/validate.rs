@@ -91,7 +91,11 @@ fn storage(settings: &Settings) -> Result<String, Failure> {
             return Ok(format!("{written}; no checkpoint of job {} yet", settings.job.name));
         }
     }
-    let newest = checkpoint::open(settings)?.list_manifests()?.pop();
+    // Whether a bucket may be written to is found at the start: nothing is changed here.
+    let newest = match checkpoint::open_if_there(settings)? {
+        Some(storage) => storage.list_manifests()?.pop(),
+        None => None,
+    };
     Ok(match newest {
         Some(newest) => format!("{location}; newest checkpoint of job {} is {newest}", settings.job.name),
         None => format!("{location}; no checkpoint of job {} yet", settings.job.name),

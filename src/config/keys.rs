@@ -124,7 +124,7 @@ pub const KEYS: &[Key] = &[
     key(
         "checkpoint.storage",
         "data/checkpoints",
-        "a folder, or a file:// URL",
+        "a folder, or a URL: file://, s3://, gs:// or az://",
         "Where checkpoints are kept. It must survive the machine if the job is to.",
     ),
     key(

@@ -35,6 +35,7 @@ pub mod plan;
 mod port;
 mod recovery;
 mod restart;
+mod restoring;
 #[cfg(test)]
 mod simulation;
 mod sink;

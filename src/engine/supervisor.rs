@@ -10,6 +10,7 @@ use super::{
     plan::{Plan, VertexKind},
     recovery::{Base, FromSavepoint, Identity, Recovered, recover, second_look, source_topic},
     restart::{Patience, RestartStrategy},
+    restoring::Restoring,
     source::SourceInput,
     stop::Stop,
 };
@@ -258,7 +259,9 @@ impl Supervisor {
             Base::Savepoint(savepoint, _) => (&savepoint.storage, Uploaded::nothing()),
             Base::Nothing | Base::Committed(..) => (storage, Uploaded::restored(manifest)),
         };
-        let report = holder.restore(manifest, &workspace.db_dir(), settings.schedule.timeout, &|_| ())?;
+        let said = Restoring::begin();
+        let within = settings.schedule.timeout;
+        let report = holder.restore(manifest, &workspace.db_dir(), within, &|progress| said.tell(progress))?;
         failpoint::hit("during-restore")?;
         tracing::debug!(files = report.files, linked = report.linked, bytes = report.bytes, took = ?report.took, "state restored");
         let restored = manifest.operators.iter();

@@ -14,6 +14,7 @@ mod broker_restart;
 mod broker_too_old;
 mod chaos_with_a_fixed_seed;
 mod checkpoint_storage_trouble;
+mod checkpoints_in_a_bucket;
 mod damaged_checkpoint;
 mod demo_and_bench;
 mod every_crash_point;

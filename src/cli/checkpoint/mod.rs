@@ -62,9 +62,19 @@ impl Checkpoint {
 
 /// The job's storage, for reading.
 pub(super) fn open(settings: &Settings) -> Result<Storage, Failure> {
+    Storage::inspect(&settings.checkpoint.storage, &settings.job.name, executor()?)
+}
+
+/// The same, if there is one.
+pub(super) fn open_if_there(settings: &Settings) -> Result<Option<Storage>, Failure> {
+    Storage::inspect_if_there(&settings.checkpoint.storage, &settings.job.name, executor()?)
+}
+
+/// For commands, which are threads of their own.
+pub(super) fn executor() -> Result<Executor, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::fatal(format!("no runtime for the checkpoint storage: {error}")))?;
-    Storage::inspect(&settings.checkpoint.storage, &settings.job.name, Executor::Own(Arc::new(runtime)))
+    Ok(Executor::Own(Arc::new(runtime)))
 }
