@@ -12,7 +12,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, sync_channel},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// A reader that dies more often than this has another reason.
@@ -47,8 +47,10 @@ impl Reader {
 
     /// The next visible record, or none within `within`.
     pub(super) fn next(&mut self, within: Duration) -> Result<Option<Record>> {
+        let until = Instant::now() + within;
         loop {
-            match self.lines.recv_timeout(within) {
+            // A heartbeat is no record: it must not make the wait longer.
+            match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(line) if line.is_empty() => {}
                 Ok(line) => {
                     let record = parse(&line).with_context(|| format!("a reader wrote {line:?}"))?;
