@@ -115,6 +115,11 @@ impl Bucket {
         &self.prefix
     }
 
+    /// The names that begin with `name` below this one's prefix.
+    pub(crate) fn below(&self, name: &str) -> Self {
+        Self { prefix: self.prefix.clone().join(name), ..self.clone() }
+    }
+
     /// A store that talks to the bucket as `variables`, names and values, say. Sends nothing yet.
     ///
     /// # Errors

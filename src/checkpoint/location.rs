@@ -63,13 +63,7 @@ impl Location {
     pub fn below(&self, name: &str) -> Self {
         Self(match &self.0 {
             Place::Folder(path) => Place::Folder(path.join(name)),
-            Place::Bucket(url) => {
-                let mut url = url.clone();
-                if let Ok(mut parts) = url.path_segments_mut() {
-                    parts.pop_if_empty().push(name);
-                }
-                Place::Bucket(url)
-            }
+            Place::Bucket(bucket) => Place::Bucket(bucket.below(name)),
         })
     }
 
@@ -78,9 +72,7 @@ impl Location {
     pub fn name(&self) -> String {
         match &self.0 {
             Place::Folder(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            Place::Bucket(url) => {
-                url.path_segments().and_then(|mut parts| parts.rfind(|part| !part.is_empty())).unwrap_or_default().to_owned()
-            }
+            Place::Bucket(bucket) => bucket.prefix().filename().unwrap_or_default().to_owned(),
         }
     }
 
