@@ -251,9 +251,11 @@ mod tests {
         fn checkpoint(&mut self, number: u64) -> ManifestRef {
             let snapshot = self.folder.path().join(format!("snapshot-{number}"));
             fs::create_dir_all(&snapshot).unwrap();
-            fs::write(snapshot.join("000009.sst"), vec![u8::try_from(number).unwrap(); 9 << 20]).unwrap();
+            // RocksDB never gives a table's number twice.
+            let table = format!("{number:06}.sst");
+            fs::write(snapshot.join(&table), vec![u8::try_from(number).unwrap(); 9 << 20]).unwrap();
             fs::write(snapshot.join("CURRENT"), b"MANIFEST-000005\n").unwrap();
-            let names = ["000009.sst".to_owned(), "CURRENT".to_owned()];
+            let names = [table, "CURRENT".to_owned()];
             let within = Duration::from_secs(60);
             let report = self.storage.upload(CheckpointId(number), &snapshot, &names, &mut self.uploaded, within).unwrap();
             let mut manifest = Manifest::new("shop".parse().unwrap(), CheckpointId(number), None, Reason::Interval);
@@ -298,7 +300,7 @@ mod tests {
         assert_eq!(opened.manifest.positions().values().copied().collect::<Vec<_>>(), [5]);
         let target = elsewhere.path().join("restored");
         opened.storage.restore(&opened.manifest, &target, Duration::from_secs(60), &|_| ()).unwrap();
-        assert_eq!(fs::read(target.join("000009.sst")).unwrap(), vec![7; 9 << 20]);
+        assert!(fs::read(target.join("000007.sst")).unwrap() == vec![7; 9 << 20]);
         assert_eq!(fs::read(target.join("CURRENT")).unwrap(), b"MANIFEST-000005\n");
     }
 
