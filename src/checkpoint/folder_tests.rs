@@ -1,7 +1,7 @@
 //! What only a folder of this machine can show: hard links, permissions, a full disk, torn uploads.
 
 use super::{
-    Collector, Location, Manifest, Reason, Retention, Storage, Uploaded,
+    Collector, Location, Manifest, Reason, RestoreProgress, Retention, Storage, Uploaded,
     conformance::{MINUTE, checkpoint, contents, executor, job, snapshot},
 };
 use crate::protocol::{CheckpointId, FailureKind};
@@ -56,6 +56,29 @@ fn on_one_file_system_tables_are_linked_and_all_else_is_copied() {
     // A folder that holds something is never restored into.
     let failure = storage.restore(&manifest, &restored, MINUTE, &|_| ()).unwrap_err();
     assert!(failure.message.contains("is not empty"), "{failure}");
+}
+
+#[test]
+fn what_a_running_job_clears_away_while_a_checkpoint_is_read_stays_readable() {
+    let base = tempfile::tempdir().unwrap();
+    let storage = open(&base.path().join("checkpoints")).unwrap();
+    let names: Vec<String> = (0..20).map(|number| format!("{number:06}.sst")).collect();
+    let files: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), name.as_bytes())).collect();
+    let taken = snapshot(&base.path().join("n"), &files);
+    let (folder, aside) = (base.path().join("checkpoints/orders/files"), base.path().join("aside"));
+    let (manifest, _) = checkpoint(&storage, &mut Uploaded::nothing(), 1, None, &taken).unwrap();
+    // when all files go as soon as the first one was read
+    let clear = |_: RestoreProgress| drop(std::fs::rename(&folder, &aside));
+    assert_eq!(storage.examine(&manifest, MINUTE, &clear).unwrap(), []);
+    assert!(!folder.exists());
+    std::fs::rename(&aside, &folder).unwrap();
+    let restored = base.path().join("restored");
+    let report = storage.restore(&manifest, &restored, MINUTE, &clear).unwrap();
+    // then all of them are there: as links before that moment, as copies after it
+    assert!(!folder.exists() && report.linked < 20, "{report:?}");
+    assert_eq!(contents(&restored), contents(&taken.0));
+    // and when they are asked for once more, they are missing
+    assert_eq!(storage.examine(&manifest, MINUTE, &|_| ()).unwrap().len(), 20);
 }
 
 #[test]
