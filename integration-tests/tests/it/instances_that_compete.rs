@@ -49,6 +49,7 @@ fn when_each_end_is_answered_with_a_new_start_every_owner_commits() {
         let mut load = job.start_generating(Load::of(EVENTS).at(1_000).more())?;
         let mut owner = job.start()?;
         owner.wait_ready()?;
+        owner.wait_checkpoints(1)?;
         for round in 0..6 {
             let before = job.committed_checkpoint()?;
             let mut younger: Service = if round % 2 == 0 { second(&job)? } else { third(&job)? };
