@@ -73,9 +73,9 @@ impl Answer {
         Some(match self.status? {
             300..=399 => (Class::Wrong, Some(Advice::Region)),
             401 | 403 => (Class::Denied, Some(Advice::Permission)),
-            404 => (Class::Missing, None),
             408 | 425 | 429 => (Class::Passing, None),
             507 => (Class::Full, None),
+            // An object that is not there is an error of a kind of its own; this is something else that is not there.
             400..=499 | 501 => (Class::Wrong, None),
             500..=599 => (Class::Passing, None),
             _ => return None,
@@ -125,7 +125,7 @@ mod tests {
         };
         assert_eq!(meaning(409, "ConditionalRequestConflict"), Class::Passing);
         assert_eq!(meaning(404, "NoSuchUpload"), Class::Passing);
-        assert_eq!(meaning(404, "NoSuchKey"), Class::Missing);
+        assert_eq!(meaning(404, "NoSuchTagSet"), Class::Wrong);
         assert_eq!(meaning(404, "NoSuchBucket"), Class::NoBucket);
         assert_eq!(meaning(403, "AccessDenied"), Class::Denied);
         assert_eq!(meaning(400, "ExpiredToken"), Class::Denied);

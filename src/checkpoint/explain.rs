@@ -88,11 +88,18 @@ impl Trouble {
         let text = error.to_string();
         if let Some(answer) = Answer::in_text(&text) {
             let by_kind = match &error {
+                E::NotFound { .. } => Some((Class::Missing, None)),
                 E::AlreadyExists { .. } | E::Precondition { .. } => Some((Class::Taken, None)),
                 _ => None,
             };
             let (class, advice) =
                 answer.meaning().or(by_kind).or_else(|| answer.meaning_of_status()).unwrap_or((Class::Passing, None));
+            // Whatever such a server has not: it is no object of ours.
+            let (class, advice) = match class {
+                _ if !asks_the_machine(&text) => (class, advice),
+                Class::Passing => (Class::Passing, Some(Advice::Machine)),
+                _ => (Class::Denied, Some(Advice::Machine)),
+            };
             return Self { class, words: answer.to_string(), advice };
         }
         if let Some(unanswered) = cause::<HttpError>(&error) {
@@ -116,8 +123,7 @@ impl Trouble {
         let root = root_cause(error);
         let words = if text.contains(&root) { text.to_owned() } else { format!("{text}: {root}") };
         let (class, advice) = match kind {
-            // Addresses that only clouds give to their machines answer with.
-            _ if text.contains("//169.254.") || text.contains("//metadata") => (Class::Passing, Advice::Machine),
+            _ if asks_the_machine(text) => (Class::Passing, Advice::Machine),
             _ if root.contains("certificate") => (Class::Wrong, Advice::Certificate),
             HttpErrorKind::Connect | HttpErrorKind::Timeout => (Class::Passing, Advice::Endpoint),
             _ => return Self::new(Class::Passing, words),
@@ -201,6 +207,11 @@ fn root_cause(error: &(dyn Error + 'static)) -> String {
     causes(error).last().map(ToString::to_string).unwrap_or_default()
 }
 
+/// Whether the request that failed was one for credentials, to the server that clouds have for their own machines.
+fn asks_the_machine(text: &str) -> bool {
+    text.contains("//169.254.") || text.contains("//metadata")
+}
+
 /// `object_store` repeats each inner error in the outer one's text; the first text says all, save the word "Generic".
 fn innermost_words(error: &object_store::Error) -> String {
     match error {
@@ -233,7 +244,11 @@ mod tests {
     fn answered(status: &str, code: &str) -> object_store::Error {
         let text =
             format!("Server returned non-2xx status code: {status}: <Error><Code>{code}</Code><Message>no</Message></Error>");
-        object_store::Error::Generic { store: "S3", source: io::Error::other(text).into() }
+        let source = io::Error::other(text).into();
+        match code {
+            "NoSuchKey" => object_store::Error::NotFound { path: "a".to_owned(), source },
+            _ => object_store::Error::Generic { store: "S3", source },
+        }
     }
 
     fn unanswered(kind: HttpErrorKind, words: &'static str) -> object_store::Error {
@@ -264,7 +279,6 @@ mod tests {
                 FailureKind::Transient,
                 ["no space left", "507", "XMinioStorageFull"],
             ),
-            ("404 Not Found", "NoSuchKey", Access::Read, FailureKind::Refused, ["missing", "shop", "prod"]),
         ] {
             let failure = Trouble::of(answered(status, code)).into_failure(access, KEY);
             assert_eq!(failure.kind, kind, "{failure}");
@@ -285,6 +299,16 @@ mod tests {
         assert_eq!(failure.kind, FailureKind::Fatal);
         assert!(failure.message.contains("SSL_CERT_FILE"), "{failure}");
         assert_eq!(said(HttpErrorKind::Interrupted, "connection reset").kind, FailureKind::Transient);
+    }
+
+    /// A machine without a role answers 404 to whoever asks for its credentials.
+    #[test]
+    fn a_machine_that_has_no_credentials_is_not_taken_for_an_absent_object() {
+        let text = "Error performing GET http://169.254.169.254/latest/meta-data/iam/security-credentials/ in 1ms - Server returned \
+            non-2xx status code: 404 Not Found: no role";
+        let failure = Trouble::of(generic(io::Error::other(text))).into_failure(Access::Read, "s3://shop/a");
+        assert_eq!(failure.kind, FailureKind::Fatal);
+        assert!(failure.message.contains("AWS_ACCESS_KEY_ID") && failure.message.contains("404"), "{failure}");
     }
 
     #[test]
