@@ -49,18 +49,29 @@ impl Given {
     }
 }
 
+// What --help says stands here: at a command's own type, what the settings say that are flattened into it would go over it.
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the job
+    /// Run the job until it is stopped (SIGTERM, SIGINT: a last checkpoint is committed first).
+    ///
+    /// Every start, the first one apart, recovers from what Kafka says is committed; a start that would have to guess is refused
+    /// with exit code 4. A second instance of the same job takes over: the older one exits with code 3.
     Run(run::Run),
-    /// Check the settings and what they name: folders, broker, topics, transaction timeout
+    /// Check the settings and what they name.
+    ///
+    /// All problems of the settings are told at once, each with its file and line (or variable), its value and what is allowed. Then
+    /// the folders, the broker, the topics and the transaction timeout are looked at, unless --offline is given. Nothing is changed.
     Validate(validate::Validate),
     /// Create the topics of the job
     Topics(topics::Topics),
     /// Send a load to the input topic
     Generate(generate::Generate),
-    /// Recompute every output from the input and compare
+    /// Recompute every output from the input and compare.
+    ///
+    /// The outputs are recomputed from the input up to the offsets that the job has committed, independently of the engine, and compared
+    /// with what readers of committed records see. Stop the job first, or run it with --until-caught-up: what it commits meanwhile would be
+    /// a difference.
     Audit(audit::Audit),
     /// Look at the checkpoints of the job
     Checkpoint(checkpoint::Checkpoint),

@@ -16,11 +16,6 @@ use crate::{
 use indicatif::ProgressBar;
 use std::{collections::BTreeMap, ops::Range, path::PathBuf, sync::atomic::AtomicBool, time::Duration};
 
-/// Recompute every output from the input and compare.
-///
-/// The outputs are recomputed from the input up to the offsets that the job has committed, independently of the engine, and compared
-/// with what readers of committed records see. Stop the job first, or run it with --until-caught-up: what it commits meanwhile would be
-/// a difference.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  sluicegate audit --json --set kafka.bootstrap_servers=localhost:9092")]
 pub struct Audit {

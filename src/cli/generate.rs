@@ -23,13 +23,12 @@ pub struct Generate {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Send the standard load of the order job
+    /// Send the standard load of the order job.
+    ///
+    /// Orders that live through their steps, some events twice, some out of order. The same options make the same records, byte for byte.
     Orders(Orders),
 }
 
-/// Send the standard load of the order job.
-///
-/// Orders that live through their steps, some events twice, some out of order. The same options make the same records, byte for byte.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  sluicegate generate orders --events 300000 --rate 5000 --dirty 20")]
 struct Orders {

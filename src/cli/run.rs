@@ -22,10 +22,6 @@ use tokio::signal::unix::{SignalKind, signal};
 /// What dead attempts left in checkpoint storage stays for so long, for people to look at.
 const GRACE: Duration = Duration::from_secs(60);
 
-/// Run the job until it is stopped (SIGTERM, SIGINT: a last checkpoint is committed first).
-///
-/// Every start, the first one apart, recovers from what Kafka says is committed; a start that would have to guess is refused
-/// with exit code 4. A second instance of the same job takes over: the older one exits with code 3.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  sluicegate run --config config/orders.toml --set checkpoint.interval=500ms\n  \
                         sluicegate run --until-caught-up\n  sluicegate run --from 42-0badcafe")]

@@ -65,6 +65,25 @@ fn commands_that_look_inside_explain_themselves_with_their_exit_codes() {
 }
 
 #[test]
+fn what_is_written_of_a_command_is_shown_by_its_help() {
+    let said = |name: &str| {
+        let (_, mut command) = all_commands().into_iter().find(|(known, _)| known == name).unwrap();
+        command.render_long_help().to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    for (name, words) in [
+        ("sluicegate run", "A second instance of the same job takes over"),
+        ("sluicegate validate", "Nothing is changed"),
+        ("sluicegate audit", "independently of the engine"),
+        ("sluicegate topics create", "is left as it is"),
+        ("sluicegate generate orders", "byte for byte"),
+        ("sluicegate savepoint create", "nothing in it is shared"),
+        ("sluicegate stop", "waits until it has ended"),
+    ] {
+        assert!(said(name).contains(words), "{name}: {}", said(name));
+    }
+}
+
+#[test]
 fn every_command_takes_settings_many_times() {
     for (name, command) in all_commands() {
         let given: Vec<_> = command.get_arguments().filter_map(clap::Arg::get_long).collect();

@@ -18,13 +18,12 @@ pub struct Topics {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Create the input topic and the output topics, those that are absent
+    /// Create the input topic and the output topics, those that are absent.
+    ///
+    /// A topic that is there is left as it is.
     Create(Create),
 }
 
-/// Create the input topic and the output topics, those that are absent.
-///
-/// A topic that is there is left as it is.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  sluicegate topics create --partitions 8 --replication-factor 3")]
 struct Create {

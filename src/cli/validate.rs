@@ -7,10 +7,6 @@ use crate::{
 };
 use std::path::Path;
 
-/// Check the settings and what they name.
-///
-/// All problems of the settings are told at once, each with its file and line (or variable), its value and what is allowed. Then
-/// the folders, the broker, the topics and the transaction timeout are looked at, unless --offline is given. Nothing is changed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  sluicegate validate --config config/orders.toml --set kafka.bootstrap_servers=kafka:9092")]
 pub struct Validate {
