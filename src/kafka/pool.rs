@@ -42,6 +42,9 @@ use std::{
 /// How often a wait looks at its cancel flag.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// For the workers at the end of an attempt.
+const FAREWELL: Duration = Duration::from_secs(5);
+
 /// For the abort of a transaction that was given up; if the broker does not answer, the next initialisation aborts it.
 const ABORT: Duration = Duration::from_secs(2);
 
@@ -224,11 +227,19 @@ impl ProducerPool {
 }
 
 impl Drop for ProducerPool {
-    /// Waits for the workers: each sees the end within half a second, or after the abort of what it holds.
+    /// Waits for the workers: each sees the end within half a second, or after the abort of what it holds. One that waits inside of
+    /// librdkafka for a coordinator that is away (`send_offsets_to_transaction` knows no time-out, its issue 5456) is left behind: it
+    /// sees the end when that call returns, and touches nothing any more.
     fn drop(&mut self) {
         self.shared.closing.store(true, Ordering::Release);
+        let until = Instant::now() + FAREWELL;
         for worker in self.workers.drain(..) {
-            drop(worker.join());
+            while !worker.is_finished() && Instant::now() < until {
+                thread::sleep(LOOK);
+            }
+            if worker.is_finished() {
+                drop(worker.join());
+            }
         }
     }
 }
@@ -276,6 +287,10 @@ impl Worker {
         let wait = Wait::new(settings.init_timeout, &self.shared.closing);
         // A courtesy: an instance that was replaced should not take ids from the one that replaced it.
         self.shared.ownership.prove(&wait)?;
+        // It may have taken until long after the attempt's end: nothing of the next one's may be touched now.
+        if self.is_closing() {
+            return Err(failure::cancelled("initialising a producer"));
+        }
         let producer = fence(&self.shared.connection, &self.id, settings.transaction_timeout, &wait)?;
         // The guarantee: a proof after the initialisation, see `ownership`.
         self.shared.ownership.prove(&wait)?;
