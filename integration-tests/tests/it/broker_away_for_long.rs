@@ -74,6 +74,8 @@ fn when_the_restarts_are_used_up_the_program_ends_with_1_and_the_next_start_goes
         service.wait_checkpoints(1)?;
         broker.kill(1)?;
         let port = broker.bootstrap().rsplit(':').next().unwrap_or_default().to_owned();
+        // Three attempts, each of which waits for the broker for as long as every part of it may.
+        service.wait(2 * END)?;
         ends_with(&mut service, 1, &[&port])?;
         broker.restart(1)?;
         job.catch_up()?;
