@@ -124,10 +124,6 @@ impl Storage {
         Ok(damaged)
     }
 
-    fn marks(&self) -> Result<BTreeMap<CheckpointId, ManifestHash>, Failure> {
-        Ok(self.markers()?.into_iter().map(|ManifestRef { checkpoint, hash }| (checkpoint, hash)).collect())
-    }
-
     /// Number of the newest marked checkpoint, or of the newest where none is marked; with all marks.
     fn newest(&self) -> Result<(CheckpointId, BTreeMap<CheckpointId, ManifestHash>), Failure> {
         let marks = self.marks()?;

@@ -224,6 +224,16 @@ impl Manifest {
         }
     }
 
+    /// The keyed states, each with its operator.
+    pub fn states(&self) -> impl Iterator<Item = (&OperatorEntry, &StateEntry)> {
+        self.operators.iter().flat_map(|operator| operator.states.iter().map(move |state| (operator, state)))
+    }
+
+    /// Their names, `operator/state`.
+    pub fn state_names(&self) -> impl Iterator<Item = String> {
+        self.states().map(|(operator, state)| format!("{}/{}", operator.name, state.name))
+    }
+
     /// The offset of the next record to read, per partition.
     #[must_use]
     pub fn positions(&self) -> Positions {

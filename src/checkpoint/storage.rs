@@ -8,11 +8,12 @@ use super::{
     owner::Ownership,
     retry::{Tries, retry},
 };
-use crate::protocol::{CheckpointId, Failure, JobName, ManifestRef, Pointer};
+use crate::protocol::{CheckpointId, Failure, JobName, ManifestHash, ManifestRef, Pointer};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, path::Path as ObjectPath};
 use std::{
+    collections::BTreeMap,
     hash::{BuildHasher, RandomState},
     path::PathBuf,
     sync::Arc,
@@ -271,6 +272,14 @@ impl Storage {
     /// Attempt: marked with another hash. Transient, Fatal: as any write.
     pub fn put_marker(&self, manifest: ManifestRef) -> Result<(), Failure> {
         self.create(&self.layout().marker(manifest.checkpoint), Bytes::from(format!("{}\n", manifest.hash)))
+    }
+
+    /// [`Storage::markers`] by number.
+    ///
+    /// # Errors
+    /// Transient: no answer.
+    pub fn marks(&self) -> Result<BTreeMap<CheckpointId, ManifestHash>, Failure> {
+        Ok(self.markers()?.into_iter().map(|ManifestRef { checkpoint, hash }| (checkpoint, hash)).collect())
     }
 
     /// All checkpoints that are marked as committed, ascending. Marking is best effort: one without a marker may be committed

@@ -255,8 +255,6 @@ fn listed(parent: &Location, FoundSavepoint { id, savepoint }: FoundSavepoint) -
 
 fn content(savepoint: &Savepoint) -> Content {
     let manifest = &savepoint.manifest;
-    let states = manifest.operators.iter();
-    let states = states.flat_map(|operator| operator.states.iter().map(|state| format!("{}/{}", operator.name, state.name)));
     Content::Whole {
         job: manifest.job.to_string(),
         checkpoint: manifest.checkpoint.0,
@@ -266,7 +264,7 @@ fn content(savepoint: &Savepoint) -> Content {
         files: manifest.files.len(),
         max_parallelism: manifest.max_parallelism,
         offsets: manifest.positions().iter().map(|(partition, offset)| (partition.to_string(), *offset)).collect(),
-        states: states.collect(),
+        states: manifest.state_names().collect(),
     }
 }
 

@@ -180,8 +180,7 @@ fn state_entry(state: &StateDescriptor) -> StateEntry {
 /// # Errors
 /// Refused: a description that this program does not know, written by a newer one.
 pub fn stored_states(manifest: &Manifest) -> Result<Vec<StateDescriptor>, Failure> {
-    let all = manifest.operators.iter().flat_map(|operator| operator.states.iter().map(move |state| (operator, state)));
-    all.map(|(operator, entry)| {
+    let described = manifest.states().map(|(operator, entry)| {
         let mut fields = entry.details.clone();
         for (field, value) in [("operator", &operator.name), ("name", &entry.name), ("kind", &entry.kind)] {
             fields.insert(field.to_owned(), Value::from(value.as_str()));
@@ -196,8 +195,8 @@ pub fn stored_states(manifest: &Manifest) -> Result<Vec<StateDescriptor>, Failur
                 manifest.sluicegate
             ))
         })
-    })
-    .collect()
+    });
+    described.collect()
 }
 
 /// Names and shape of a graph.

@@ -224,7 +224,7 @@ fn evidence(
         committed,
         manifests,
         torn,
-        markers: storage.markers()?.into_iter().map(|marker| (marker.checkpoint, marker.hash)).collect(),
+        markers: storage.marks()?,
         log_bounds: cluster.log_bounds(&partitions)?,
         fenced: fenced.clone(),
         restore: identity.restore,

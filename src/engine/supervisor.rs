@@ -264,10 +264,7 @@ impl Supervisor {
         let report = holder.restore(manifest, &workspace.db_dir(), within, &|progress| said.tell(progress))?;
         failpoint::hit("during-restore")?;
         tracing::debug!(files = report.files, linked = report.linked, bytes = report.bytes, took = ?report.took, "state restored");
-        let restored = manifest.operators.iter();
-        let restored =
-            restored.flat_map(|operator| operator.states.iter().map(|state| format!("{}/{}", operator.name, state.name)));
-        let restored = restored.collect();
+        let restored = manifest.state_names().collect();
         let dropped =
             matches!(base, Base::Savepoint(..)) && settings.from.as_ref().is_some_and(|from| from.allow_non_restored_state);
         let unclaimed = if dropped { Unclaimed::Drop } else { Unclaimed::Refuse };

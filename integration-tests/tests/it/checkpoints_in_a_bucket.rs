@@ -4,7 +4,7 @@
 //! `src/checkpoint/conformance.rs` and `src/checkpoint/bucket_tests.rs` have the storage itself on the same server, with uploads in parts.
 
 use crate::harness::{END, LIMIT, ends_with, job, says, within};
-use integration_tests::{Result, ensure, job::Job, job::Load, ports, s3::BucketServer};
+use integration_tests::{Result, ensure, job::Job, job::Load, ports, process::Process, s3::BucketServer, service::Service};
 use std::{fs, time::Duration};
 
 const EVENTS: u64 = 10_000;
@@ -36,6 +36,17 @@ fn job_on(server: &BucketServer) -> Result<Job> {
 fn forget(job: &Job) -> Result<()> {
     fs::remove_dir_all(job.state())?;
     ensure!(!job.folder().join("checkpoints").exists(), "checkpoints were kept in a folder");
+    Ok(())
+}
+
+/// The job under load ends in order, and goes on elsewhere: nothing is lost.
+fn ends_well(job: &Job, service: &mut Service, load: &mut Process) -> Result<()> {
+    let exit = service.finish()?;
+    ensure!(exit.code() == Some(0), "{}", service.last_lines(40));
+    load.terminate(END)?;
+    forget(job)?;
+    job.catch_up()?;
+    ensure!(job.audit()?.number("/records_in")? > EVENTS, "no input came meanwhile");
     Ok(())
 }
 
@@ -107,13 +118,7 @@ fn a_server_that_is_killed_in_the_middle_of_an_upload_and_comes_back_loses_nothi
         server.restart()?;
         // Then the job goes on in the same process
         service.wait_checkpoints(3)?;
-        let exit = service.finish()?;
-        ensure!(exit.code() == Some(0), "{}", service.last_lines(40));
-        load.terminate(END)?;
-        forget(&job)?;
-        job.catch_up()?;
-        ensure!(job.audit()?.number("/records_in")? > EVENTS, "no input came meanwhile");
-        Ok(())
+        ends_well(&job, &mut service, &mut load)
     });
 }
 
@@ -135,13 +140,7 @@ fn a_server_that_hangs_holds_no_checkpoint_beyond_its_time_and_the_job_goes_on_w
         // And all is well when it answers again
         server.resume()?;
         service.wait_checkpoints(2)?;
-        let exit = service.finish()?;
-        ensure!(exit.code() == Some(0), "{}", service.last_lines(40));
-        load.terminate(END)?;
-        forget(&job)?;
-        job.catch_up()?;
-        ensure!(job.audit()?.number("/records_in")? > EVENTS, "no input came meanwhile");
-        Ok(())
+        ends_well(&job, &mut service, &mut load)
     });
 }
 

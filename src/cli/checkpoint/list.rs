@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     checkpoint::{Manifest, Storage},
-    protocol::{CheckpointId, Failure, FailureKind, ManifestHash, ManifestRef},
+    protocol::{Failure, FailureKind, ManifestRef},
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -72,8 +72,7 @@ impl List {
 }
 
 fn listed(storage: &Storage) -> Result<Vec<Listed>, Failure> {
-    let marked: BTreeMap<CheckpointId, ManifestHash> =
-        storage.markers()?.into_iter().map(|ManifestRef { checkpoint, hash }| (checkpoint, hash)).collect();
+    let marked = storage.marks()?;
     let mut listed = Vec::new();
     for checkpoint in storage.list_manifests()? {
         let (committed, content) = match storage.read_manifest(checkpoint) {
@@ -130,7 +129,7 @@ mod tests {
     use super::*;
     use crate::{
         checkpoint::{Executor, InputPosition, Location, Reason},
-        protocol::JobName,
+        protocol::{CheckpointId, JobName},
     };
     use std::sync::Arc;
 
