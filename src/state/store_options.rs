@@ -64,9 +64,12 @@ impl Tuning {
         options.set_compression_type(DBCompressionType::Lz4);
         options.set_write_buffer_size(self.memtables);
         options.set_level_compaction_dynamic_level_bytes(true);
-        // A checkpoint brings one file per state. Eight of them before they are merged: fewer rewrites of level 1, and a get of an
-        // absent key asks at most eight more filters.
-        options.set_level_zero_file_num_compaction_trigger(8);
+        // A checkpoint brings one file per state, or a few when much has changed. Sixteen of them are about as large as level 1 before
+        // they are merged into it: fewer rewrites of that, and a get of a key that may exist asks at most sixteen more filters.
+        options.set_level_zero_file_num_compaction_trigger(16);
+        // Files that are ingested wait for nothing below the second of these.
+        options.set_level_zero_slowdown_writes_trigger(48);
+        options.set_level_zero_stop_writes_trigger(64);
         options.set_target_file_size_base(16 << 20);
         options.set_max_bytes_for_level_base(64 << 20);
         if let Some(ttl_ms) = ttl_ms {

@@ -9,7 +9,7 @@ const END: &str = "<!-- measured: end -->";
 
 /// All figures, in Markdown.
 #[must_use]
-pub fn table(machine: &str, events: u64, runs: usize, columns: &[(&str, Figures)], recovery: &Recovery) -> String {
+pub fn table(machine: &str, events: u64, runs: usize, columns: &[(String, Figures)], recovery: &Recovery) -> String {
     let mut text = format!(
         "Machine: {machine}. Load: {events} events of the standard load in 4 partitions, sent before; the median of {runs} runs.\n\n"
     );
@@ -17,8 +17,9 @@ pub fn table(machine: &str, events: u64, runs: usize, columns: &[(&str, Figures)
         let cells: Vec<_> = columns.iter().map(|(_, figures)| cell(figures)).collect();
         format!("| {name} | {} |\n", cells.join(" | "))
     };
-    let heads: Vec<_> = columns.iter().map(|(interval, _)| format!("interval {interval}")).collect();
+    let heads: Vec<_> = columns.iter().map(|(head, _)| head.as_str()).collect();
     text += &format!("| | {} |\n| --- |{}\n", heads.join(" | "), " ---: |".repeat(columns.len()));
+    text += &row("the reference work, on one core at that time", &|f| milliseconds(f.reference.as_secs_f64()));
     text += &row("events per second, first commit to all committed", &|f| thousands(f.events_per_second));
     text += &row("CPU-seconds per million events, process", &|f| format!("{:.2}", f.process_cpu));
     text += &row("CPU-seconds per million events, broker", &|f| {

@@ -1,5 +1,6 @@
 //! Full speed: a load that lies ready in the input is worked off.
 
+use super::machine::Reference;
 use crate::{
     Context, Result,
     broker::Broker,
@@ -25,11 +26,14 @@ pub struct Throughput {
     events: u64,
     /// Owns the topic; never runs.
     loader: Job,
+    reference: Reference,
 }
 
 /// What one run has shown.
 #[derive(Debug, Clone)]
 pub struct Figures {
+    /// How long the reference work took, on the mean of before and after the run.
+    pub reference: Duration,
     /// Events per second, from the first commit (of the checkpoint that a job writes before it reads anything) to all committed.
     pub events_per_second: f64,
     /// Processor seconds per million events: of the process, from its start to its end.
@@ -63,12 +67,13 @@ impl fmt::Display for Figures {
         let broker = self.broker_cpu.map_or_else(|| "-".to_owned(), |cpu| format!("{cpu:.2}"));
         write!(
             f,
-            "{:.0} events/s, {:.2} + {broker} CPU-s/M, {} MiB, {:.0} checkpoints of {:.0} ms",
+            "{:.0} events/s, {:.2} + {broker} CPU-s/M, {} MiB, {:.0} checkpoints of {:.0} ms; reference work {:.0?}",
             self.events_per_second,
             self.process_cpu,
             self.peak_memory >> 20,
             self.checkpoints,
-            self.checkpoint_mean * 1000.0
+            self.checkpoint_mean * 1000.0,
+            self.reference
         )
     }
 }
@@ -81,12 +86,19 @@ impl Throughput {
         let began = Instant::now();
         loader.generate(Load::of(events))?;
         eprintln!("bench: {events} events sent in {:.1?}", began.elapsed());
-        Ok(Self { events, loader })
+        Ok(Self { events, loader, reference: Reference::new() })
     }
 
     /// Runs the job over the load once, with a state of its own.
-    pub fn measure(&self, broker: &Broker, interval: &str) -> Result<Figures> {
+    pub fn measure(&self, broker: &Broker, interval: &str, parallelism: usize) -> Result<Figures> {
+        let before = self.reference.measure();
+        let figures = self.run(broker, interval, parallelism)?;
+        Ok(Figures { reference: (before + self.reference.measure()) / 2, ..figures })
+    }
+
+    fn run(&self, broker: &Broker, interval: &str, parallelism: usize) -> Result<Figures> {
         let mut job = Job::new(broker.bootstrap())?;
+        job.set("job.parallelism", parallelism);
         job.set("checkpoint.interval", interval).set("state.memory", STATE_MEMORY).set("source.topic", self.loader.input());
         // A failed attempt would be measured as a slow one.
         job.set("restart.strategy", "none");
@@ -177,6 +189,7 @@ impl Seen {
         let (sink, operators) = self.last.split("stage", "sink");
         let stall = |samples: &Samples, q| samples.quantile("sluicegate_barrier_stall_seconds", q);
         Figures {
+            reference: Duration::ZERO,
             events_per_second: 0.0,
             process_cpu: 0.0,
             broker_cpu: None,
