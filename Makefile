@@ -5,7 +5,7 @@ CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/sluicegate
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 # A cargo that setup has just installed is not in PATH yet.
 export PATH := $(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
-export EVENTS KILLS SEED SEEDS MUTANT KAFKA BROKER S3 MINUTES RATE FAULTS
+export EVENTS KILLS ORDERS BYTES KEYS SEED SEEDS MUTANT KAFKA BROKER S3 MINUTES RATE FAULTS
 
 RELEASE := $(CARGO_TARGET_DIR)/release
 # One profile for everything, see Cargo.toml.
@@ -13,10 +13,10 @@ CARGO := cargo
 BUILD := $(CARGO) build --release --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test simulate chaos bench lint clean
+.PHONY: help setup build demo test simulate chaos bench bench-state bench-checkpoints lint clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what is missing, or say how
 	@tools/setup
@@ -48,6 +48,13 @@ chaos: setup ## Random faults under live load on a real Kafka, then the audit (M
 bench: build ## Measure throughput, memory, checkpoints and recovery into docs/performance.md (EVENTS=2000000)
 	@$(BUILD) --quiet --package integration-tests --bin bench
 	@SLUICEGATE_BIN=$(CURDIR)/bin/sluicegate $(RELEASE)/bench --write docs/performance.md
+
+bench-state: build ## Measure with a state of many orders, and recovery with a large one, into docs/performance.md (ORDERS=10000000)
+	@$(BUILD) --quiet --package integration-tests --bin bench
+	@SLUICEGATE_BIN=$(CURDIR)/bin/sluicegate $(RELEASE)/bench --state --write docs/performance.md
+
+bench-checkpoints: setup ## Checkpoints of a large state without Kafka: duration, bytes, stall, restore (KEYS=100000,1000000,10000000)
+	@$(CARGO) bench --profile release --locked --bench checkpoints
 
 lint: setup ## Formatting, clippy without warnings, and cargo-deny where it is installed
 	$(CARGO) fmt --all --check

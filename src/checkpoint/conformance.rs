@@ -1,7 +1,7 @@
 //! One suite that every store passes: in memory, a folder, a store that fails now and then, and a bucket on a real server.
 
 use super::{
-    Collector, Executor, Manifest, Reason, Retention, StateFile, Storage, Uploaded,
+    Amount, Collector, Executor, Holdings, Manifest, Reason, Retention, StateFile, Storage, Uploaded,
     bucket_tests::{self, real_time},
     faulty::{Bucket, Faults},
     location::{Connected, Location},
@@ -332,6 +332,10 @@ fn collection_keeps_what_was_asked_for_and_deletes_all_else() {
         }
         let files = storage.list(&storage.layout().files()).unwrap().len();
         assert_eq!(files, 3, "{}: the common table and one of each", place.name);
+        // and what they take is known without looking again
+        let known = Holdings { referenced: Amount { files: 3, bytes: 6 + 2 * 10 }, unreferenced: Amount::default() };
+        assert_eq!(collector.holdings(), known, "{}", place.name);
+        assert_eq!(storage.holdings(&manifests[3..]).unwrap(), known, "{}", place.name);
     }
 }
 
@@ -392,7 +396,9 @@ fn leftovers_younger_than_the_grace_period_stay() {
         collector.survey().unwrap();
         let (manifest, _) = checkpoint(&storage, &mut Uploaded::nothing(), 1, None, &taken).unwrap();
         assert_eq!(collector.confirmed(&manifest).files, 0, "{}", place.name);
-        assert_eq!(storage.list(&storage.layout().files()).unwrap().len(), 2, "{}", place.name);
+        let one = Amount { files: 1, bytes: 15 };
+        let both = Holdings { referenced: one, unreferenced: one };
+        assert_eq!((collector.holdings(), storage.holdings([&manifest]).unwrap()), (both, both), "{}", place.name);
     }
 }
 

@@ -6,6 +6,7 @@
 //! a manifest without its files; the next attempt's list finds them.
 
 use super::{
+    holdings::Holdings,
     layout::Layout,
     manifest::{Manifest, Reason},
     storage::Storage,
@@ -52,6 +53,8 @@ pub struct Collector {
     surveyed: bool,
     /// What is in storage and could be read, but for this attempt's files that no manifest names yet.
     inventory: Inventory<String>,
+    /// Bytes of the files in it.
+    sizes: HashMap<String, u64>,
     /// Files that are still too young.
     young: HashMap<String, Instant>,
     /// Unfinished uploads of dead attempts, which a store does not list.
@@ -63,7 +66,7 @@ impl Collector {
     #[must_use]
     pub fn new(storage: Storage, retention: Retention) -> Self {
         let inventory = Inventory { manifests: BTreeMap::new(), markers: BTreeSet::new(), files: BTreeMap::new() };
-        Self { storage, retention, surveyed: false, inventory, young: HashMap::new(), torn: Vec::new() }
+        Self { storage, retention, surveyed: false, inventory, sizes: HashMap::new(), young: HashMap::new(), torn: Vec::new() }
     }
 
     /// Lists what is in storage, and reads all manifests, once. Without it nothing is collected; when it was not called or has
@@ -88,6 +91,7 @@ impl Collector {
             let age = today.duration_since(meta.last_modified.into()).unwrap_or_default();
             young.insert(name.to_owned(), now + self.retention.grace.saturating_sub(age));
             files.insert(name.to_owned(), number);
+            self.sizes.insert(name.to_owned(), meta.size);
         }
         let mut manifests = BTreeMap::new();
         for number in storage.list_manifests()? {
@@ -155,6 +159,7 @@ impl Collector {
                 Ok(()) => {
                     done.files += 1;
                     self.inventory.files.remove(name);
+                    self.sizes.remove(name);
                     self.young.remove(name);
                 }
                 Err(failure) => done.postponed.push(failure.message),
@@ -164,10 +169,21 @@ impl Collector {
         done
     }
 
+    /// What is in storage, as far as this attempt knows: it does not look again. What it uploaded for checkpoints that have failed is
+    /// found by the next attempt only.
+    #[must_use]
+    pub fn holdings(&self) -> Holdings {
+        let manifests = self.inventory.manifests.values();
+        let referenced = manifests.flat_map(|manifest| &manifest.files).map(String::as_str).collect();
+        let size = |name: &String| self.sizes.get(name).copied().unwrap_or_default();
+        Holdings::count(self.inventory.files.keys().map(|name| (name.as_str(), size(name))), &referenced)
+    }
+
     fn learn(&mut self, manifest: &Manifest) {
         let known = listed(manifest);
         let named = known.files.iter().filter_map(|name| Some((name.clone(), Layout::file_number(name)?)));
         self.inventory.files.extend(named);
+        self.sizes.extend(manifest.files.iter().map(|file| (file.object_name(), file.size)));
         self.inventory.manifests.insert(manifest.checkpoint, known);
     }
 

@@ -33,6 +33,7 @@ mod bucket;
 mod difference;
 mod explain;
 mod garbage;
+mod holdings;
 mod inspect;
 mod layout;
 mod location;
@@ -58,6 +59,7 @@ mod random_histories;
 
 pub use difference::{Change, Difference, FileGroup, OffsetMove, OperatorChange, StateChange};
 pub use garbage::{Collected, Collector, Retention};
+pub use holdings::{Amount, Holdings};
 pub use inspect::{Damage, Found, Problem};
 #[cfg(test)]
 pub(crate) use location::Connected;

@@ -75,7 +75,7 @@ impl Checkpointer {
             Request::Confirm(durable) => {
                 let manifest = self.published.take();
                 self.confirm(durable, manifest.as_deref())?;
-                TaskEvent::Confirmed { checkpoint: durable.checkpoint }
+                TaskEvent::Confirmed { checkpoint: durable.checkpoint, holdings: self.collector.holdings() }
             }
         })
     }

@@ -301,7 +301,8 @@ impl Driver {
                 let outcome = if fenced { CommitOutcome::Fenced } else { CommitOutcome::Unknown };
                 Event::CommitFailed { checkpoint, outcome, message }
             }
-            TaskEvent::Confirmed { checkpoint } => {
+            TaskEvent::Confirmed { checkpoint, holdings } => {
+                self.metrics.checkpoints.stored(holdings);
                 self.finish(checkpoint, now);
                 Event::Confirmed { checkpoint }
             }

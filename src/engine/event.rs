@@ -1,6 +1,7 @@
 //! What the threads of an attempt tell the coordinator, and what it tells the sources.
 
 use super::{message::Barrier, message::Timestamp, snapshot::OperatorSnapshots};
+use crate::checkpoint::Holdings;
 use crate::protocol::{CheckpointId, Failure, ManifestRef, Positions, TopicPartition};
 use crate::state::Snapshot;
 use std::time::Duration;
@@ -104,6 +105,8 @@ pub enum TaskEvent {
     Confirmed {
         /// Which checkpoint.
         checkpoint: CheckpointId,
+        /// What is in the checkpoint storage now.
+        holdings: Holdings,
     },
     /// A partition appeared.
     NewPartitions(Positions),

@@ -166,6 +166,7 @@ impl Supervisor {
         let storage = Storage::open(&settings.location, &settings.job, self.runtime.clone())?;
         self.last = Some(storage.attempt().to_owned());
         let workspace = Workspace::create(&settings.state.dir, &settings.job)?;
+        self.metrics.state.lies_in(workspace.dir());
         let ids = transactional_ids(&settings.group, settings.producers);
 
         let identity = Identity {

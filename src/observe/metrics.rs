@@ -3,7 +3,9 @@
 use super::{
     process,
     registry::{Building, Counter, Gauge, Labelled, Listed, Seconds},
+    state_metrics::StateMetrics,
 };
+use crate::checkpoint::Holdings;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, text},
@@ -67,6 +69,7 @@ impl Metrics {
     /// The metrics in OpenMetrics text, which Prometheus reads.
     #[must_use]
     pub fn encode(&self) -> String {
+        self.state.look_at_the_disk();
         let mut text = String::new();
         // Writing into a String cannot fail.
         let _ = text::encode(&mut text, &self.registry);
@@ -248,6 +251,7 @@ pub struct CheckpointMetrics {
     pub(super) last_size: Gauge,
     pub(super) last_new: Gauge,
     pub(super) last_time: prometheus_client::metrics::gauge::Gauge<f64, std::sync::atomic::AtomicU64>,
+    stored: Labelled<Gauge>,
     stall: Labelled<Histogram>,
 }
 
@@ -284,6 +288,12 @@ impl CheckpointMetrics {
                 "When the last checkpoint was committed.",
                 Default::default(),
             ),
+            stored: b.labelled(
+                "checkpoint_storage_bytes",
+                &["part"],
+                "Files of the job in the checkpoint storage: referenced (by the checkpoints that are kept) and unreferenced (they go after a later commit). Savepoints come on top.",
+                Gauge::default,
+            ),
             stall: b.labelled(
                 "barrier_stall_seconds",
                 &["stage"],
@@ -296,6 +306,17 @@ impl CheckpointMetrics {
     /// A checkpoint that was given up.
     pub fn failed(&self) {
         self.results.with(&["failed"]).inc();
+    }
+
+    /// What is in the checkpoint storage.
+    pub fn stored(&self, holdings: Holdings) {
+        for (part, amount) in [("referenced", holdings.referenced), ("unreferenced", holdings.unreferenced)] {
+            self.stored.with(&[part]).set(i64::try_from(amount.bytes).unwrap_or(i64::MAX));
+        }
+    }
+
+    pub(super) fn stored_parts(&self) -> Vec<(Vec<String>, Gauge)> {
+        self.stored.all()
     }
 
     /// How long the tasks of a stage stood still for barriers, in seconds.
@@ -350,34 +371,6 @@ impl TaskMetrics {
 
     pub(super) fn all(&self) -> Vec<(Vec<String>, Seconds)> {
         self.time.all()
-    }
-}
-
-/// State.
-#[derive(Debug)]
-pub struct StateMetrics {
-    memory: Labelled<Gauge>,
-}
-
-impl StateMetrics {
-    fn new(b: &mut Building) -> Self {
-        Self {
-            memory: b.labelled(
-                "state_memory_bytes",
-                &["part"],
-                "Memory used for state: tables, of which dirty (not in the store yet); filters of evicted keys; block_cache, memtables and table_readers of RocksDB.",
-                Gauge::default,
-            ),
-        }
-    }
-
-    /// Memory of one part of the state, in bytes.
-    pub fn memory(&self, part: &str) -> Gauge {
-        self.memory.with(&[part])
-    }
-
-    pub(super) fn memory_parts(&self) -> Vec<(Vec<String>, Gauge)> {
-        self.memory.all()
     }
 }
 

@@ -16,15 +16,15 @@ mod metrics;
 mod process;
 mod registry;
 mod snapshot;
+mod state_metrics;
 
 pub use checkpoint::{CheckpointReport, Phases};
 pub use health::{Health, Status};
 pub use http::Server;
-pub use metrics::{
-    AttemptMetrics, CheckpointMetrics, EventMetrics, Metrics, SinkMetrics, SourceMetrics, StateMetrics, TaskMetrics, TaskTime,
-};
+pub use metrics::{AttemptMetrics, CheckpointMetrics, EventMetrics, Metrics, SinkMetrics, SourceMetrics, TaskMetrics, TaskTime};
 pub use registry::{Counter, Gauge, Labelled, Listed, Seconds};
 pub use snapshot::{CheckpointSnapshot, Snapshot, TaskSnapshot};
+pub use state_metrics::StateMetrics;
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! The figures of a moment as plain data, for JSON.
 
-use super::{Metrics, process};
+use super::{Metrics, process, registry::Gauge};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -34,6 +34,10 @@ pub struct Snapshot {
     pub failures: u64,
     /// Memory for state by part, in bytes.
     pub state_memory: BTreeMap<String, i64>,
+    /// Disk that local state takes by part, in bytes.
+    pub state_disk: BTreeMap<String, i64>,
+    /// Files of the job in the checkpoint storage by part, in bytes.
+    pub checkpoint_storage: BTreeMap<String, i64>,
     /// How each task spent its time so far.
     pub tasks: Vec<TaskSnapshot>,
     /// Resident memory of the process, in bytes, where the system tells.
@@ -76,6 +80,10 @@ impl Metrics {
     /// The figures of this moment.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
+        self.state.look_at_the_disk();
+        let by_part = |parts: Vec<(Vec<String>, Gauge)>| -> BTreeMap<String, i64> {
+            parts.into_iter().map(|(part, bytes)| (part.join("-"), bytes.get())).collect()
+        };
         let checkpoints = &self.checkpoints;
         let checkpoint = (checkpoints.results.with(&["completed"]).get() > 0).then(|| CheckpointSnapshot {
             number: checkpoints.last_number.get(),
@@ -96,7 +104,9 @@ impl Metrics {
             failed_checkpoints: checkpoints.results.with(&["failed"]).get(),
             restarts: self.attempts.restarts.get(),
             failures: self.attempts.total_failures(),
-            state_memory: self.state.memory_parts().into_iter().map(|(part, bytes)| (part.join("-"), bytes.get())).collect(),
+            state_memory: by_part(self.state.memory_parts()),
+            state_disk: by_part(self.state.disk_parts()),
+            checkpoint_storage: by_part(checkpoints.stored_parts()),
             tasks: self.task_times(),
             resident_bytes: process::resident_bytes(),
             cpu_seconds: process::cpu_seconds(),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::checkpoint::{Amount, Holdings};
 use crate::protocol::{CheckpointId, TopicPartition};
 use std::{collections::BTreeSet, time::Duration};
 
@@ -21,6 +22,9 @@ fn all_touched() -> std::sync::Arc<Metrics> {
     time.backpressured(Duration::from_millis(250));
     time.idle(Duration::from_millis(125));
     metrics.state.memory("tables").set(1 << 20);
+    metrics.state.lies_in(std::path::Path::new("nowhere"));
+    let amount = |files, bytes| Amount { files, bytes };
+    metrics.checkpoints.stored(Holdings { referenced: amount(3, 4000), unreferenced: amount(1, 500) });
     metrics.attempts.failures("transient").inc();
     metrics.attempts.restarts.inc();
     CheckpointReport {
@@ -74,6 +78,8 @@ fn a_snapshot_tells_what_was_counted() {
     assert_eq!(snapshot.watermark, Some(1_767_225_600_000));
     let last = CheckpointSnapshot { number: 4, duration_seconds: 0.12, size_bytes: 5000, new_bytes: 700 };
     assert_eq!((snapshot.checkpoint, snapshot.failed_checkpoints, snapshot.restarts, snapshot.failures), (Some(last), 1, 1, 1));
+    assert_eq!(snapshot.checkpoint_storage, [("referenced".to_owned(), 4000), ("unreferenced".to_owned(), 500)].into());
+    assert_eq!(snapshot.state_disk, [("live".to_owned(), 0), ("snapshots".to_owned(), 0)].into());
     let task = TaskSnapshot {
         stage: "track".into(),
         task: "1".into(),

@@ -31,6 +31,7 @@ mod absence;
 mod budget;
 mod chunk;
 mod descriptor;
+mod disk;
 mod eviction;
 mod freeze;
 mod horizon;
@@ -56,6 +57,7 @@ mod writer;
 
 pub use budget::Budget;
 pub use descriptor::{StateDescriptor, StateKind};
+pub use disk::DiskUse;
 pub use freeze::AnyTable;
 pub use horizon::{Horizon, expired};
 pub use key::{Key, StateKey};

@@ -14,6 +14,9 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+/// The folder of the snapshots in that of an attempt.
+pub(super) const SNAPSHOTS: &str = "snapshots";
+
 /// A fresh directory of this attempt, locked while this lives, removed when it is dropped.
 #[derive(Debug)]
 pub struct Workspace {
@@ -47,7 +50,7 @@ impl Workspace {
         let lock_path = dir.join("lock");
         let lock = open_lock(&lock_path)?;
         lock.lock().map_err(failed("lock", &lock_path))?;
-        for part in ["sorted", "snapshots"] {
+        for part in ["sorted", SNAPSHOTS] {
             let path = dir.join(part);
             fs::create_dir(&path).map_err(failed("create directory", &path))?;
         }
@@ -74,7 +77,7 @@ impl Workspace {
 
     /// Where a snapshot of this name goes.
     pub(super) fn snapshot_dir(&self, name: &str) -> PathBuf {
-        self.dir.join("snapshots").join(name)
+        self.dir.join(SNAPSHOTS).join(name)
     }
 }
 

@@ -4,8 +4,21 @@ use super::{Figures, Recovery};
 use crate::{Context, Result};
 use std::{fs, path::Path, time::Duration};
 
-const BEGIN: &str = "<!-- measured: begin (make bench writes between these lines) -->";
-const END: &str = "<!-- measured: end -->";
+/// Two lines of a document, between which a table stands.
+#[derive(Debug, Clone, Copy)]
+pub struct Markers {
+    begin: &'static str,
+    end: &'static str,
+}
+
+/// Where `make bench` writes.
+pub const ORDER_JOB: Markers =
+    Markers { begin: "<!-- measured: begin (make bench writes between these lines) -->", end: "<!-- measured: end -->" };
+/// Where `make bench-state` writes.
+pub const LARGE_STATE: Markers = Markers {
+    begin: "<!-- large state: begin (make bench-state writes between these lines) -->",
+    end: "<!-- large state: end -->",
+};
 
 /// All figures, in Markdown.
 #[must_use]
@@ -49,27 +62,30 @@ pub fn table(machine: &str, events: u64, runs: usize, columns: &[(String, Figure
     text
 }
 
-/// That `path` has the markers: better known before the measuring than after it.
-pub fn check(path: &Path) -> Result<()> {
-    split(path).map(drop)
+impl Markers {
+    /// That `path` has them: better known before the measuring than after it.
+    pub fn check(self, path: &Path) -> Result<()> {
+        self.split(path).map(drop)
+    }
+
+    /// Puts `table` between them in `path`.
+    pub fn write(self, path: &Path, table: &str) -> Result<()> {
+        let (before, after) = self.split(path)?;
+        let Self { begin, end } = self;
+        fs::write(path, format!("{before}{begin}\n{table}{end}{after}")).with_context(|| path.display().to_string())
+    }
+
+    fn split(self, path: &Path) -> Result<(String, String)> {
+        let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        let missing = || format!("{} lacks a line {} and after it a line {}", path.display(), self.begin, self.end);
+        let (before, rest) = text.split_once(self.begin).with_context(missing)?;
+        let (_, after) = rest.split_once(self.end).with_context(missing)?;
+        Ok((before.to_owned(), after.to_owned()))
+    }
 }
 
-/// Puts `table` between the markers of `path`.
-pub fn write(path: &Path, table: &str) -> Result<()> {
-    let (before, after) = split(path)?;
-    fs::write(path, format!("{before}{BEGIN}\n{table}{END}{after}")).with_context(|| path.display().to_string())
-}
-
-fn split(path: &Path) -> Result<(String, String)> {
-    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    let missing = || format!("{} lacks a line {BEGIN} and after it a line {END}", path.display());
-    let (before, rest) = text.split_once(BEGIN).with_context(missing)?;
-    let (_, after) = rest.split_once(END).with_context(missing)?;
-    Ok((before.to_owned(), after.to_owned()))
-}
-
-fn thousands(number: f64) -> String {
-    // Three figures are what the noise leaves.
+/// Three figures are what the noise leaves.
+pub(super) fn thousands(number: f64) -> String {
     let magnitude = 10_f64.powi((number.abs().max(1.0).log10().floor() as i32 - 2).max(0));
     let digits = format!("{:.0}", (number / magnitude).round() * magnitude);
     let mut grouped = String::new();
@@ -82,11 +98,11 @@ fn thousands(number: f64) -> String {
     grouped
 }
 
-fn milliseconds(seconds: f64) -> String {
+pub(super) fn milliseconds(seconds: f64) -> String {
     format!("{:.0} ms", seconds * 1000.0)
 }
 
-fn mebibytes(bytes: f64) -> String {
+pub(super) fn mebibytes(bytes: f64) -> String {
     format!("{:.1} MiB", bytes / f64::from(1 << 20))
 }
 
@@ -105,10 +121,15 @@ mod tests {
     fn only_what_is_between_the_markers_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("performance.md");
-        fs::write(&path, format!("before\n{BEGIN}\nold\n{END}\nafter\n")).unwrap();
-        write(&path, "new\n").unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), format!("before\n{BEGIN}\nnew\n{END}\nafter\n"));
+        let text = |order_job: &str, large_state: &str| {
+            let part = |Markers { begin, end }, table: &str| format!("{begin}\n{table}{end}\n");
+            format!("before\n{}between\n{}after\n", part(ORDER_JOB, order_job), part(LARGE_STATE, large_state))
+        };
+        fs::write(&path, text("old\n", "")).unwrap();
+        ORDER_JOB.write(&path, "new\n").unwrap();
+        LARGE_STATE.write(&path, "large\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), text("new\n", "large\n"));
         fs::write(&path, "no markers").unwrap();
-        assert!(check(&path).unwrap_err().to_string().contains("performance.md"));
+        assert!(ORDER_JOB.check(&path).unwrap_err().to_string().contains("performance.md"));
     }
 }

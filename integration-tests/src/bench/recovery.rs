@@ -22,13 +22,19 @@ const STRIDE: u32 = 3;
 pub struct Recovery(Vec<Duration>);
 
 impl Recovery {
-    /// Kills a job under a live load so many times, each time at another moment of its interval of one second.
+    /// Kills a new job under a live load so many times, each time at another moment of its interval of one second.
     pub fn measure(broker: &Broker, kills: u32) -> Result<Self> {
         let mut job = Job::new(broker.bootstrap())?;
-        job.set("checkpoint.interval", "1s").set("state.memory", "128MiB");
+        job.set("state.memory", "128MiB");
         job.create_topics()?;
+        Self::of(&mut job, kills, Load::of(0))
+    }
+
+    /// The same with a job that has its topics, and may have a state. The live load has the seed and the first order of `like`.
+    pub fn of(job: &mut Job, kills: u32, like: Load) -> Result<Self> {
+        job.set("checkpoint.interval", "1s");
         let seconds = u64::from(kills) * 20 + 20;
-        let mut load = job.start_generating(Load::of(RATE * seconds).at(RATE))?;
+        let mut load = job.start_generating(Load { events: RATE * seconds, ..like.at(RATE) })?;
         let tail = job.cluster()?.tail(&job.output("order-status"))?;
         let mut service = job.start()?;
         let mut times = Vec::new();

@@ -2,11 +2,15 @@
 //! standard output and, with `--write FILE`, between the markers of that file.
 //!
 //! Variables: `EVENTS` (2000000), `RUNS` (3, of which the median counts), `KILLS` (5), `KAFKA` (host:port of a broker to use).
+//!
+//! `make bench-state`, which is `--state`: the same of a state that grows to many orders, and recovery with a large one.
+//!
+//! Variables: `ORDERS` (10000000), `BYTES` (1073741824: of state, when it is killed), `KILLS` (5), `KAFKA`.
 
 use clap::Parser;
 use integration_tests::{
     Context, Result,
-    bench::{Recovery, Throughput, document, machine},
+    bench::{Growth, Recovery, Throughput, document, machine},
     broker::{Broker, Options},
     ensure,
     variables::variable,
@@ -19,10 +23,18 @@ struct Arguments {
     /// The document to write the table into, between its markers.
     #[arg(long)]
     write: Option<PathBuf>,
+    /// Measure a large state
+    #[arg(long)]
+    state: bool,
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
+    let arguments = Arguments::parse();
+    let done = match arguments.state {
+        true => large_state(&arguments),
+        false => order_job(&arguments),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error:#}");
@@ -31,38 +43,66 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<()> {
+/// What both write down, and where.
+fn publish(arguments: &Arguments, place: document::Markers, measure: impl FnOnce() -> Result<String>) -> Result<()> {
+    integration_tests::job::program()?;
+    if let Some(path) = &arguments.write {
+        place.check(path)?;
+    }
+    let table = measure()?;
+    println!("{table}");
+    match &arguments.write {
+        Some(path) => place.write(path, &table),
+        None => Ok(()),
+    }
+}
+
+fn broker(options: Options) -> Result<Broker> {
+    let broker = Broker::start(&options.with("log.segment.delete.delay.ms", 1_000)).context("no Kafka")?;
+    eprintln!("bench: {}", broker.describe());
+    Ok(broker)
+}
+
+fn order_job(arguments: &Arguments) -> Result<()> {
     let events = variable("EVENTS")?.unwrap_or(2_000_000);
     let runs: usize = variable("RUNS")?.unwrap_or(3);
     let kills = variable("KILLS")?.unwrap_or(5);
     ensure!(runs > 0, "RUNS=0: at least one run is needed");
-    integration_tests::job::program()?;
-    if let Some(path) = &arguments.write {
-        document::check(path)?;
-    }
-    // Each run leaves a gigabyte of outputs behind, which are deleted after it.
-    let broker = Broker::start(&Options::measured().with("log.segment.delete.delay.ms", 1_000)).context("no Kafka")?;
-    eprintln!("bench: {}", broker.describe());
-    let input = Throughput::load(&broker, events)?;
-    // Not counted: the broker's compiler works on the other half of the machine until it has seen the load once.
-    eprintln!("bench: to warm up the broker: {}", input.measure(&broker, "1s", 1)?);
-    let mut columns = Vec::new();
-    for (interval, parallelism) in [("5s", 1), ("1s", 1), ("1s", 2)] {
-        let head = format!("interval {interval}, parallelism {parallelism}");
-        let mut measured = Vec::new();
-        for run in 1..=runs {
-            let one = input.measure(&broker, interval, parallelism)?;
-            eprintln!("bench: {head}, run {run} of {runs}: {one}");
-            measured.push(one);
+    publish(arguments, document::ORDER_JOB, || {
+        // Each run leaves a gigabyte of outputs behind, which are deleted after it.
+        let broker = broker(Options::measured())?;
+        let input = Throughput::load(&broker, events)?;
+        // Not counted: the broker's compiler works on the other half of the machine until it has seen the load once.
+        eprintln!("bench: to warm up the broker: {}", input.measure(&broker, "1s", 1)?);
+        let mut columns = Vec::new();
+        for (interval, parallelism) in [("5s", 1), ("1s", 1), ("1s", 2)] {
+            let head = format!("interval {interval}, parallelism {parallelism}");
+            let mut measured = Vec::new();
+            for run in 1..=runs {
+                let one = input.measure(&broker, interval, parallelism)?;
+                eprintln!("bench: {head}, run {run} of {runs}: {one}");
+                measured.push(one);
+            }
+            columns.push((head, Throughput::median(measured)?));
         }
-        columns.push((head, Throughput::median(measured)?));
-    }
-    drop(input);
-    let recovery = Recovery::measure(&broker, kills)?;
-    let table = document::table(&machine::describe(&broker), events, runs, &columns, &recovery);
-    println!("{table}");
-    match &arguments.write {
-        Some(path) => document::write(path, &table),
-        None => Ok(()),
-    }
+        drop(input);
+        let recovery = Recovery::measure(&broker, kills)?;
+        Ok(document::table(&machine::describe(&broker), events, runs, &columns, &recovery))
+    })
+}
+
+fn large_state(arguments: &Arguments) -> Result<()> {
+    let orders = variable("ORDERS")?.unwrap_or(10_000_000);
+    let bytes = variable("BYTES")?.unwrap_or(1 << 30);
+    let kills = variable("KILLS")?.unwrap_or(5);
+    ensure!(orders > 0 && kills > 0, "ORDERS={orders}, KILLS={kills}: at least one is needed");
+    publish(arguments, document::LARGE_STATE, || {
+        // The outputs are deleted while they are written.
+        let broker = broker(Options::measured().with("log.retention.check.interval.ms", 2_000))?;
+        let mut growth = Growth::to(&broker, orders)?;
+        growth.steps.iter().for_each(|step| eprintln!("bench: {step:?}"));
+        growth.to_bytes(bytes)?;
+        let recovery = growth.recovery(kills)?;
+        Ok(growth.table(&machine::describe(&broker), &recovery))
+    })
 }

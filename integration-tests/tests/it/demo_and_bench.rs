@@ -1,11 +1,12 @@
-//! `make demo` and `make bench` work. No figure is asserted here: they depend on what else the machine does.
+//! `make demo`, `make bench` and `make bench-state` work. No figure is asserted here: they depend on what else the machine does.
 
 use crate::harness::{LIMIT, says, within};
 use integration_tests::{Result, ensure, process};
 use std::process::Command;
 
-fn run(program: &str, variables: &[(&str, &str)]) -> Result<String> {
+fn run(program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Result<String> {
     let mut command = Command::new(program);
+    command.args(arguments);
     command.env("SLUICEGATE_BIN", integration_tests::job::program()?).envs(variables.iter().copied());
     let finished = process::run(&mut command, LIMIT)?;
     ensure!(finished.status.success(), "{}:\n{}\n{}", finished.status, finished.stdout, finished.stderr);
@@ -16,18 +17,29 @@ fn run(program: &str, variables: &[(&str, &str)]) -> Result<String> {
 fn a_short_demo_ends_with_a_clean_audit() {
     within(LIMIT, || {
         let variables = [("EVENTS", "20000"), ("KILLS", "2"), ("SEED", "7"), ("RATE", "2500"), ("DIRTY", "20")];
-        says(&run(env!("CARGO_BIN_EXE_demo"), &variables)?, &["kill -9   no. 2", "nothing is lost, nothing is doubled"])
+        says(&run(env!("CARGO_BIN_EXE_demo"), &[], &variables)?, &["kill -9   no. 2", "nothing is lost, nothing is doubled"])
     });
 }
 
 #[test]
 fn a_short_bench_prints_every_figure() {
     within(LIMIT, || {
-        let table = run(env!("CARGO_BIN_EXE_bench"), &[("EVENTS", "20000"), ("RUNS", "1"), ("KILLS", "1")])?;
+        let table = run(env!("CARGO_BIN_EXE_bench"), &[], &[("EVENTS", "20000"), ("RUNS", "1"), ("KILLS", "1")])?;
         says(
             &table,
             &["interval 5s | interval 1s", "events per second", "CPU-seconds", "peak memory", "barrier stall", "kill -9"],
         )?;
+        ensure!(!table.contains("NaN") && !table.contains("inf"), "{table}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_short_bench_of_a_large_state_prints_every_figure() {
+    within(LIMIT, || {
+        let variables = [("ORDERS", "10000"), ("BYTES", "2000000"), ("KILLS", "1")];
+        let table = run(env!("CARGO_BIN_EXE_bench"), &["--state"], &variables)?;
+        says(&table, &["orders in the state", "| 10,000 |", "counted by `state list`", "peak memory", "kill -9"])?;
         ensure!(!table.contains("NaN") && !table.contains("inf"), "{table}");
         Ok(())
     });

@@ -3,19 +3,27 @@
 
 use crate::harness::{LIMIT, job, says, within};
 use integration_tests::{
-    Context, Result, ensure,
+    Context, Result, anyhow,
+    deadline::wait_until,
+    ensure,
     job::{COMMAND, Job, Load},
 };
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use serde_json::{Map, Value};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
+    thread,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 const EVENTS: u64 = 20_000;
 /// `state get` is one start of the program; all orders are compared by one `state scan`.
 const ASKED_ALONE: usize = 20;
+/// The same in a running job, which has another checkpoint every time.
+const ASKED_AT_RANDOM: usize = 1_000;
 
 /// A job that has read its input to the end and keeps several checkpoints. From here on its settings name no broker that is there.
 fn finished(loads: &[Load]) -> Result<Job> {
@@ -167,12 +175,66 @@ fn a_running_job_can_be_looked_into_although_it_keeps_one_checkpoint_only() {
             service.wait_checkpoints(1)?;
         }
         ensure!(seen.is_sorted() && seen.first() < seen.last(), "it did not move on: {seen:?}");
+        // And what it takes on the disk is shown: one checkpoint and what it replaces, whatever number of them there were
+        let samples = service.metrics()?;
+        let bytes = |name: &str, part: &str| samples.sum(name, &[("part", part)]);
+        let (storage, disk) = ("sluicegate_checkpoint_storage_bytes", "sluicegate_state_disk_bytes");
+        let size = samples.sum("sluicegate_checkpoint_last_size_bytes", &[]);
+        let (stored, live) = (bytes(storage, "referenced") + bytes(storage, "unreferenced"), bytes(disk, "live"));
+        ensure!(size > 0.0 && stored > size / 2.0 && stored < size * 2.0, "{stored} bytes in the storage, {size} of state");
+        ensure!(live > size / 2.0 && bytes(disk, "snapshots") <= size, "{live} bytes of local state, {size} in the checkpoint");
+        ends(&job, 0, &["checkpoint", "list"], &["checkpoint", "names", "in all"])?;
         load.kill()?;
         let exit = service.finish()?;
         ensure!(exit.code() == Some(0), "{}", service.last_lines(40));
         // And the job took no harm
         job.catch_up()?;
         job.audit().map(drop)
+    });
+}
+
+#[test]
+fn in_a_running_job_the_state_of_a_thousand_random_orders_is_what_readers_saw_last() {
+    within(LIMIT, || {
+        // Given a job that has worked off a load, and is at work on other orders since
+        let job = job()?.with_events(Load::of(EVENTS))?;
+        let mut service = job.start()?;
+        let all = EVENTS as i64;
+        wait_until("the first load is committed", COMMAND, || Ok(job.committed().is_ok_and(|committed| committed >= all)))?;
+        let expected: Vec<(String, Value)> = last_status(&job)?.into_iter().collect();
+        let mut load = job.start_generating(Load::of(50 * EVENTS).at(1_000).more())?;
+        service.wait_checkpoints(2)?;
+        // When a thousand of the first ones are asked for, four at a time
+        let seed = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let chosen: Vec<&(String, Value)> = rand::seq::index::sample(&mut random, expected.len(), ASKED_AT_RANDOM)
+            .into_iter()
+            .filter_map(|index| expected.get(index))
+            .collect();
+        let checkpoints = thread::scope(|scope| {
+            let ask = |part: &[&(String, Value)]| -> Result<BTreeSet<u64>> {
+                let mut checkpoints = BTreeSet::new();
+                for (order, status) in part.iter().copied() {
+                    let key: String = serde_json::from_str(order)?;
+                    let found = json(&job, 0, &["state", "get", "--operator", "track", "--state", "order", "--key", &key])?;
+                    ensure!(found["value"] == *status, "{order}, seed {seed}: readers saw {status}, the state is {found}");
+                    checkpoints.insert(found["checkpoint"].as_u64().context("no checkpoint")?);
+                }
+                Ok(checkpoints)
+            };
+            let asking: Vec<_> = chosen.chunks(ASKED_AT_RANDOM / 4).map(|part| scope.spawn(move || ask(part))).collect();
+            let asked = asking.into_iter().map(|part| part.join().map_err(|_| anyhow!("a thread panicked"))?);
+            asked.collect::<Result<Vec<_>>>()
+        })?;
+        // Then each is what readers saw, and the job went on meanwhile
+        assert_eq!(chosen.len(), ASKED_AT_RANDOM);
+        let checkpoints: BTreeSet<u64> = checkpoints.into_iter().flatten().collect();
+        ensure!(checkpoints.len() > 3, "it was not at work: the answers are from {checkpoints:?}");
+        ensure!(job.committed()? > all, "nothing of the second load is committed");
+        load.kill()?;
+        let exit = service.finish()?;
+        ensure!(exit.code() == Some(0), "{}", service.last_lines(40));
+        Ok(())
     });
 }
 

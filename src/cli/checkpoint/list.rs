@@ -5,7 +5,7 @@ use super::{
     open,
 };
 use crate::{
-    checkpoint::{Manifest, Storage},
+    checkpoint::{Holdings, Manifest, Storage},
     protocol::{Failure, FailureKind, ManifestRef},
 };
 use serde::Serialize;
@@ -60,30 +60,61 @@ impl List {
             FailureKind::Refused => Failure::fatal(failure.message),
             _ => failure,
         };
-        let listed = open(&settings).and_then(|storage| listed(&storage)).map_err(failed)?;
+        let storage = open(&settings).map_err(failed)?;
+        let (listed, manifests) = listed(&storage).map_err(failed)?;
         if self.json {
             screen::json(&listed)?;
         } else {
             screen::line(&table(&listed).to_string())?;
+            screen::line(&total(listed.len(), &storage.holdings(&manifests).map_err(failed)?))?;
         }
         let whole = listed.iter().all(|one| matches!(one.content, Content::Whole { .. }));
         Ok(if whole { Code::Done } else { Code::Failed })
     }
 }
 
-fn listed(storage: &Storage) -> Result<Vec<Listed>, Failure> {
+/// What is shown of each checkpoint, and the manifests that could be read.
+fn listed(storage: &Storage) -> Result<(Vec<Listed>, Vec<Manifest>), Failure> {
     let marked = storage.marks()?;
-    let mut listed = Vec::new();
+    let (mut listed, mut manifests) = (Vec::new(), Vec::new());
     for checkpoint in storage.list_manifests()? {
         let (committed, content) = match storage.read_manifest(checkpoint) {
-            Ok((manifest, found)) => (marked.get(&checkpoint) == Some(&found.hash), content(&manifest, found)),
+            Ok((manifest, found)) => {
+                let content = content(&manifest, found);
+                manifests.push(manifest);
+                (marked.get(&checkpoint) == Some(&found.hash), content)
+            }
             // A running job deletes what it no longer needs: gone since it was listed is no error.
             Err(_) if !storage.list_manifests()?.contains(&checkpoint) => continue,
             Err(failure) => (marked.contains_key(&checkpoint), Content::Damaged { error: failure.message }),
         };
         listed.push(Listed { checkpoint: checkpoint.0, committed, content });
     }
-    Ok(listed)
+    Ok((listed, manifests))
+}
+
+/// `2 checkpoints name 31 files, 340.21 MiB in all; 4 files, 12.80 MiB, are named by none`
+fn total(checkpoints: usize, holdings: &Holdings) -> String {
+    let (named, others) = (holdings.referenced, holdings.unreferenced);
+    let plural = |count: u64| if count == 1 { "" } else { "s" };
+    let mut text = format!(
+        "{checkpoints} checkpoint{} name{} {} file{}, {} in all",
+        plural(checkpoints as u64),
+        if checkpoints == 1 { "s" } else { "" },
+        named.files,
+        plural(named.files),
+        indicatif::HumanBytes(named.bytes)
+    );
+    if others.files > 0 {
+        text += &format!(
+            "; {} file{}, {}, {} named by none: on the way, or cleared away after a later commit",
+            others.files,
+            plural(others.files),
+            indicatif::HumanBytes(others.bytes),
+            if others.files == 1 { "is" } else { "are" }
+        );
+    }
+    text
 }
 
 fn content(manifest: &Manifest, found: ManifestRef) -> Content {
@@ -128,7 +159,7 @@ fn table(listed: &[Listed]) -> comfy_table::Table {
 mod tests {
     use super::*;
     use crate::{
-        checkpoint::{Executor, InputPosition, Location, Reason},
+        checkpoint::{Amount, Executor, InputPosition, Location, Reason},
         protocol::{CheckpointId, JobName},
     };
     use std::sync::Arc;
@@ -167,7 +198,7 @@ mod tests {
         let damaged = folder.path().join("shop/manifests/00000000000000000006.json");
         std::fs::write(&damaged, "{").unwrap();
         // when they are listed
-        let listed = listed(&open(&settings).unwrap()).unwrap();
+        let (listed, manifests) = listed(&open(&settings).unwrap()).unwrap();
         // then each is what it is
         let json = serde_json::to_value(&listed).unwrap();
         assert_eq!((&json[0]["checkpoint"], &json[0]["committed"]), (&4.into(), &true.into()), "{json}");
@@ -177,5 +208,18 @@ mod tests {
         assert!(error.contains(damaged.to_str().unwrap()), "{error}");
         let table = table(&listed).to_string();
         assert!(table.contains("committed") && table.lines().count() >= 4, "{table}");
+        assert_eq!(manifests.len(), 2);
+    }
+
+    #[test]
+    fn the_last_line_says_what_the_files_take_and_what_of_it_nobody_names() {
+        let amount = |files, bytes| Amount { files, bytes };
+        let one = Holdings { referenced: amount(31, 340 << 20), unreferenced: Amount::default() };
+        assert_eq!(total(1, &one), "1 checkpoint names 31 files, 340.00 MiB in all");
+        let more = Holdings { referenced: amount(1, 2048), unreferenced: amount(4, 1 << 20) };
+        assert_eq!(
+            total(2, &more),
+            "2 checkpoints name 1 file, 2.00 KiB in all; 4 files, 1.00 MiB, are named by none: on the way, or cleared away after a later commit"
+        );
     }
 }
