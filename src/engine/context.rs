@@ -12,6 +12,7 @@ use super::{
     snapshot::{Redistribution, redistribute},
     stop::Stop,
 };
+use crate::checkpoint::Manifest;
 use crate::protocol::Failure;
 use crate::state::{
     AnyTable, Budget, KeyGroups, Port as StatePort, StateDescriptor, StateKey, StateValue, Store, Table, TableOptions,
@@ -34,6 +35,17 @@ pub struct RestoredVertex {
     pub watermark: Option<Timestamp>,
     /// Per operator, the elements that its subtasks held, in order.
     pub operators: BTreeMap<String, Vec<Value>>,
+}
+
+impl RestoredVertex {
+    /// What the operators of a vertex get back from `manifest`.
+    pub fn of(manifest: &Manifest, operators: &[String]) -> Self {
+        let known: Vec<_> = manifest.operators.iter().filter(|entry| operators.contains(&entry.name)).collect();
+        Self {
+            watermark: known.iter().find_map(|entry| entry.watermark),
+            operators: known.iter().map(|entry| (entry.name.clone(), entry.operator_state.clone())).collect(),
+        }
+    }
 }
 
 /// What a task's state tables are made with.

@@ -163,7 +163,7 @@ impl Blueprint {
     }
 }
 
-fn state_entry(state: &StateDescriptor) -> StateEntry {
+pub(super) fn state_entry(state: &StateDescriptor) -> StateEntry {
     let mut details = match serde_json::to_value(state) {
         Ok(Value::Object(fields)) => fields,
         _ => serde_json::Map::new(),
@@ -180,23 +180,29 @@ fn state_entry(state: &StateDescriptor) -> StateEntry {
 /// # Errors
 /// Refused: a description that this program does not know, written by a newer one.
 pub fn stored_states(manifest: &Manifest) -> Result<Vec<StateDescriptor>, Failure> {
-    let described = manifest.states().map(|(operator, entry)| {
-        let mut fields = entry.details.clone();
-        for (field, value) in [("operator", &operator.name), ("name", &entry.name), ("kind", &entry.kind)] {
-            fields.insert(field.to_owned(), Value::from(value.as_str()));
-        }
-        serde_json::from_value(Value::Object(fields)).map_err(|error| {
-            Failure::refused(format!(
-                "checkpoint {}: this program ({}) does not know what state {}/{} is ({error}); sluicegate {} wrote it: use that or a newer one",
-                manifest.checkpoint,
-                env!("CARGO_PKG_VERSION"),
-                operator.name,
-                entry.name,
-                manifest.sluicegate
-            ))
-        })
-    });
-    described.collect()
+    manifest.states().map(|(operator, entry)| stored_state(manifest, operator, entry)).collect()
+}
+
+/// One of them.
+pub(super) fn stored_state(
+    manifest: &Manifest,
+    operator: &OperatorEntry,
+    entry: &StateEntry,
+) -> Result<StateDescriptor, Failure> {
+    let mut fields = entry.details.clone();
+    for (field, value) in [("operator", &operator.name), ("name", &entry.name), ("kind", &entry.kind)] {
+        fields.insert(field.to_owned(), Value::from(value.as_str()));
+    }
+    serde_json::from_value(Value::Object(fields)).map_err(|error| {
+        Failure::refused(format!(
+            "checkpoint {}: this program ({}) does not know what state {}/{} is ({error}); sluicegate {} wrote it: use that or a newer one",
+            manifest.checkpoint,
+            env!("CARGO_PKG_VERSION"),
+            operator.name,
+            entry.name,
+            manifest.sluicegate
+        ))
+    })
 }
 
 /// Names and shape of a graph.

@@ -12,6 +12,7 @@
 //! A task owns everything that it touches and talks only through bounded channels, so back-pressure reaches from the broker
 //! to the source without unbounded memory. The graph has no cycle, so it cannot deadlock.
 
+pub(crate) mod alone;
 mod attempt;
 pub mod chain;
 mod checkpointer;
@@ -21,6 +22,7 @@ mod committer;
 pub mod context;
 mod coordinator;
 mod event;
+mod evolution;
 pub mod exchange;
 mod frozen;
 mod gate;

@@ -9,7 +9,7 @@
 //!
 //! The decision is the protocol's ([`recovery::decide`]); here is what it is made from, and in which order.
 
-use super::{cluster::Cluster, plan::Plan, plan::VertexKind, sink::Transactions, stop::Stop};
+use super::{cluster::Cluster, evolution, plan::Plan, plan::VertexKind, sink::Transactions, stop::Stop};
 use crate::checkpoint::{Manifest, Savepoint, Storage};
 use crate::failpoint;
 use crate::protocol::{
@@ -246,7 +246,7 @@ fn committed_now(
     cluster.committed(&partitions, stop)
 }
 
-/// Names are identity: a checkpoint is restored only into the operators that wrote it.
+/// Names are identity: a checkpoint is restored only into the operators that wrote it, and into states that can read it.
 fn check_compatible(manifest: &Manifest, identity: &Identity<'_>, topic: &str) -> Result<(), Failure> {
     if manifest.max_parallelism != u32::from(identity.max_parallelism) {
         return Err(Failure::refused(format!(
@@ -270,7 +270,7 @@ fn check_compatible(manifest: &Manifest, identity: &Identity<'_>, topic: &str) -
             )));
         }
     }
-    Ok(())
+    evolution::check_states(manifest, identity.plan)
 }
 
 /// The manifests in storage, and `named` whether they are listed or not; for one that cannot be read, why. One that is listed

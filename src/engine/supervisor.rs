@@ -6,6 +6,7 @@ use super::{
     context::RestoredVertex,
     coordinator::{Ask, Bounds, Ending, Schedule},
     event::PartitionState,
+    evolution,
     manifest::Blueprint,
     plan::{Plan, VertexKind},
     recovery::{Base, FromSavepoint, Identity, Recovered, recover, second_look, source_topic},
@@ -193,7 +194,7 @@ impl Supervisor {
         let job = settings.job.clone();
         let discovery = self.discovery(&positions);
         let (base_ref, origin) = (base.committed(), base.origin());
-        let (plan, group) = (self.plan.clone(), settings.group.clone());
+        let (plan, group) = (evolution::continuing(&self.plan, base.manifest())?, settings.group.clone());
         let (parallelism, groups) = (settings.parallelism, settings.groups.count());
         let progress = Arc::clone(patience);
         let down_since = self.down_since;
@@ -270,6 +271,7 @@ impl Supervisor {
             matches!(base, Base::Savepoint(..)) && settings.from.as_ref().is_some_and(|from| from.allow_non_restored_state);
         let unclaimed = if dropped { Unclaimed::Drop } else { Unclaimed::Refuse };
         let store = Store::open_restored(workspace, &self.plan.states, &settings.state, unclaimed)?;
+        store.try_values(settings.groups)?;
         Ok((store, uploaded, restored))
     }
 
@@ -322,16 +324,8 @@ impl Supervisor {
     }
 
     fn restored_vertices(&self, manifest: &Manifest) -> BTreeMap<usize, RestoredVertex> {
-        let entries: BTreeMap<&str, _> = manifest.operators.iter().map(|entry| (entry.name.as_str(), entry)).collect();
         let vertices = self.plan.vertices.iter().enumerate();
-        vertices
-            .map(|(index, vertex)| {
-                let known: Vec<_> = vertex.operators.iter().filter_map(|name| entries.get(name.as_str())).collect();
-                let watermark = known.iter().find_map(|entry| entry.watermark);
-                let operators = known.iter().map(|entry| (entry.name.clone(), entry.operator_state.clone())).collect();
-                (index, RestoredVertex { watermark, operators })
-            })
-            .collect()
+        vertices.map(|(index, vertex)| (index, RestoredVertex::of(manifest, &vertex.operators))).collect()
     }
 
     fn discovery(&self, known: &Positions) -> Option<Discovery> {

@@ -16,6 +16,7 @@
 //!   ([`KeyGroups`]), so the parallelism is not part of the format.
 //! - Local state is a cache of a checkpoint and is never opened again after a crash ([`Workspace`]).
 //! - A checkpoint can be looked into without the job's types ([`Stored`]).
+//! - What values look like is kept beside them ([`ValueType`]), and compared with what the next program reads.
 //!
 //! # What a task does
 //!
@@ -41,6 +42,8 @@ mod key_group;
 mod key_shape;
 mod learn;
 mod port;
+mod probe;
+mod reads;
 mod run;
 mod scan;
 mod settings;
@@ -50,8 +53,11 @@ mod store;
 mod store_options;
 mod stored;
 mod table;
+mod trace;
+mod trial;
 mod value;
 mod value_shape;
+mod value_type;
 mod workspace;
 mod writer;
 
@@ -71,6 +77,7 @@ pub use stored::{Entry, Stored};
 pub use table::{Table, TableOptions};
 pub use value::{StateValue, Timed, decode_value, encode_value};
 pub use value_shape::ValueShape;
+pub use value_type::{Choice, Field, Presence, Record, ValueType};
 pub use workspace::Workspace;
 pub use writer::{Plan, SnapshotReady, Writer, WriterEvent, WriterTimings};
 

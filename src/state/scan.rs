@@ -55,6 +55,7 @@ impl<K: StateKey, V: StateValue> Table<K, V> {
                     self.visit_one(found, after, f)?;
                     return Ok(true);
                 }
+                let value = decode_value::<V>(stored).map_err(|failure| self.misfit(key, failure))?;
                 let (key, rest) = K::decode(key).map_err(|failure| self.about(failure))?;
                 if !rest.is_empty() {
                     return Err(self.about(Failure::refused(format!(
@@ -62,7 +63,6 @@ impl<K: StateKey, V: StateValue> Table<K, V> {
                         rest.len()
                     ))));
                 }
-                let value = decode_value::<V>(stored).map_err(|failure| self.about(failure))?;
                 f(&key, &value)?;
                 if after == After::Remove {
                     only_stored.push(key);

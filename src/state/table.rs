@@ -205,7 +205,7 @@ impl<K: StateKey, V: StateValue> Table<K, V> {
         self.scratch.extend_from_slice(&group.to_be_bytes());
         key.value.encode(&mut self.scratch);
         let Some(value) = self.store.get(self.port.state(), &self.scratch, decode_value::<V>)? else { return Ok(None) };
-        let value = value.map_err(|failure| self.about(failure))?;
+        let value = value.map_err(|failure| self.misfit(self.scratch.get(2..).unwrap_or_default(), failure))?;
         let heap = key.value.heap_bytes() + value.heap_bytes();
         let number = self.slots.insert(key.slot(), group, key.value.clone(), Some(value), heap)?;
         self.slots.slot_mut(number)?.set_may_be_stored();
@@ -259,6 +259,14 @@ impl<K: StateKey, V: StateValue> Table<K, V> {
             "a key of group {group} came to the task of groups {}..{}: this is a defect of this program",
             self.owned.start, self.owned.end
         ))))
+    }
+
+    /// A stored value could not be read.
+    pub(super) fn misfit(&self, key: &[u8], failure: Failure) -> Failure {
+        match self.store.descriptor(self.port.state()) {
+            Ok(state) => state.misfit(key, failure),
+            Err(_) => failure,
+        }
     }
 
     pub(super) fn about(&self, failure: Failure) -> Failure {

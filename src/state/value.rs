@@ -8,9 +8,11 @@
 //! The low seven bits of the header are the format's version. Named fields let a job add a field with `#[serde(default)]`
 //! and read what it wrote before, and let any value be shown as JSON without the job's types.
 
+use super::{ValueShape, ValueType, trace};
 use crate::protocol::Failure;
 use compact_str::CompactString;
 use serde::{Serialize, de::DeserializeOwned};
+use std::panic::catch_unwind;
 
 const VERSION: u8 = 1;
 const TIMED: u8 = 0x80;
@@ -36,6 +38,13 @@ pub trait StateValue: Serialize + DeserializeOwned + Send + 'static {
     fn read_body(written_at: Option<i64>, body: &[u8]) -> Result<Self, rmp_serde::decode::Error> {
         let _ = written_at;
         rmp_serde::from_slice(body)
+    }
+
+    /// What the bytes look like. It goes into manifests, and a program whose type cannot read what an older one wrote is refused when
+    /// it starts. Found out from `Deserialize`; to be said where [`Self::write_body`] writes something else.
+    #[must_use]
+    fn value_type() -> ValueType {
+        trace::value_type::<Self>()
     }
 }
 
@@ -78,6 +87,10 @@ impl<V: StateValue> StateValue for Timed<V> {
         let at = written_at.unwrap_or(i64::MIN);
         Ok(Self { written_at: at, value: V::read_body(written_at, body)? })
     }
+
+    fn value_type() -> ValueType {
+        V::value_type()
+    }
 }
 
 macro_rules! plain_values {
@@ -118,15 +131,29 @@ pub fn encode_value<V: StateValue>(value: &V, out: &mut Vec<u8>) -> Result<(), F
 }
 
 /// Reads the stored form of a value.
+///
+/// # Errors
+/// Refused: it does not fit the type. That is the same whenever it is tried again; a type that panics over it says no more.
 pub fn decode_value<V: StateValue>(bytes: &[u8]) -> Result<V, Failure> {
     let (at, body) = split_header(bytes)?;
-    V::read_body(at, body).map_err(|error| {
-        Failure::refused(format!(
-            "stored state does not fit the type {}: {error}; stored is {}",
-            std::any::type_name::<V>(),
-            super::inspect::value_to_json(bytes).map_or_else(|_| "no readable value".to_owned(), |json| json.to_string())
-        ))
-    })
+    match catch_unwind(|| V::read_body(at, body)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(does_not_fit::<V>(bytes, &error)),
+        Err(_) => Err(does_not_fit::<V>(bytes, &"its decoding panicked")),
+    }
+}
+
+#[cold]
+fn does_not_fit<V>(bytes: &[u8], why: &dyn std::fmt::Display) -> Failure {
+    let stored = super::inspect::value_to_json(bytes).map_or_else(
+        |_| "no readable value".to_owned(),
+        |json| {
+            let mut shape = ValueShape::default();
+            shape.learn(&json);
+            format!("{json}, which is {shape}")
+        },
+    );
+    Failure::refused(format!("stored state does not fit the type {}: {why}; stored is {stored}", std::any::type_name::<V>()))
 }
 
 /// Splits a stored value into the event time of its header and its MessagePack.
@@ -195,6 +222,23 @@ mod tests {
         assert_eq!(decode_value::<Timed<Old>>(&encoded(&value)).unwrap(), value);
         let plain = encoded(&value.value);
         assert_eq!(decode_value::<Timed<Old>>(&plain).unwrap().written_at, i64::MIN);
+    }
+
+    #[test]
+    fn a_type_that_panics_over_a_stored_value_is_refused_with_it() {
+        #[derive(Debug, Serialize)]
+        struct Picky;
+        impl<'de> Deserialize<'de> for Picky {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                let number = u32::deserialize(from)?;
+                assert!(number < 5, "too large");
+                Ok(Self)
+            }
+        }
+        impl StateValue for Picky {}
+        assert!(decode_value::<Picky>(&encoded(&4_u32)).is_ok());
+        let error = decode_value::<Picky>(&encoded(&5_u32)).unwrap_err();
+        assert!(error.message.contains("panicked; stored is 5, which is integer"), "{error}");
     }
 
     #[test]

@@ -23,7 +23,7 @@ use std::{
 };
 
 /// Builds, on a task's thread, what takes a stream's records there.
-type Consumer<T> = Arc<dyn Fn(&mut Builder<'_>) -> Result<Shared<T>, Failure> + Send + Sync>;
+pub(super) type Consumer<T> = Arc<dyn Fn(&mut Builder<'_>) -> Result<Shared<T>, Failure> + Send + Sync>;
 
 /// The consumers of one stream; filled while the graph is built, read by its tasks.
 pub(super) struct Consumers<T>(Arc<Mutex<Vec<Consumer<T>>>>);
@@ -35,11 +35,11 @@ impl<T> Clone for Consumers<T> {
 }
 
 impl<T: Clone + 'static> Consumers<T> {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(Arc::new(Mutex::new(Vec::new())))
     }
 
-    fn add(&self, consumer: Consumer<T>) {
+    pub(super) fn add(&self, consumer: Consumer<T>) {
         if let Ok(mut consumers) = self.0.lock() {
             consumers.push(consumer);
         }
@@ -115,7 +115,7 @@ impl App {
         if draft.errors.is_empty() { Ok(draft.plan.clone()) } else { Err(Failure::fatal(draft.errors.join("; "))) }
     }
 
-    fn vertex(&self, name: &str, kind: VertexKind, run: Arc<RunTask>) -> usize {
+    pub(super) fn vertex(&self, name: &str, kind: VertexKind, run: Arc<RunTask>) -> usize {
         let mut draft = self.draft.borrow_mut();
         if matches!(kind, VertexKind::Source { .. }) {
             draft.name(name);
@@ -125,7 +125,7 @@ impl App {
         draft.plan.vertices.len() - 1
     }
 
-    fn stream<T>(&self, vertex: usize, consumers: Consumers<T>) -> Stream<T> {
+    pub(super) fn stream<T>(&self, vertex: usize, consumers: Consumers<T>) -> Stream<T> {
         Stream { app: self.clone(), vertex, consumers }
     }
 }
@@ -152,7 +152,7 @@ impl<T: Clone + Send + 'static> SideStream<T> {
 pub struct Stream<T> {
     app: App,
     vertex: usize,
-    consumers: Consumers<T>,
+    pub(super) consumers: Consumers<T>,
 }
 
 impl<T> Clone for Stream<T> {

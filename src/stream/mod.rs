@@ -9,6 +9,7 @@
 //! ```
 
 mod app;
+mod harness;
 mod operator;
 mod state;
 mod window;
@@ -21,6 +22,7 @@ pub use crate::engine::{Halt, MAX_WATERMARK, MIN_WATERMARK, OperatorCounter, Ope
 pub use crate::protocol::Failure;
 pub use crate::state::{Key, StateKey, StateValue};
 pub use app::{App, KeyedStream, SideStream, Stream};
+pub use harness::{Harness, Outputs};
 pub use operator::{Declare, Emit, KeyedProcess, OperatorContext, Output};
 pub use state::{StateHandle, ValueState};
 pub use window::{Aggregate, Late, TumblingWindows, Window};

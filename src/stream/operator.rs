@@ -89,7 +89,7 @@ impl Declare {
 
     /// Keyed state: one value per key. `name` is its identity within the operator.
     pub fn value<K: StateKey, V: StateValue>(&mut self, name: &str) -> StateHandle<K, V> {
-        let descriptor = StateDescriptor::value::<K>(&self.operator, name);
+        let descriptor = StateDescriptor::value::<K>(&self.operator, name).holding::<V>();
         self.states.push(descriptor.clone());
         StateHandle::new(descriptor)
     }
@@ -98,7 +98,7 @@ impl Declare {
     /// is removed some time after it expired: the operator must not rely on it being gone.
     pub fn value_with_ttl<K: StateKey, V: StateValue>(&mut self, name: &str, ttl: Duration) -> StateHandle<K, V> {
         let millis = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
-        let descriptor = StateDescriptor::value::<K>(&self.operator, name).ttl_ms(millis);
+        let descriptor = StateDescriptor::value::<K>(&self.operator, name).holding::<V>().ttl_ms(millis);
         self.states.push(descriptor.clone());
         StateHandle::new(descriptor)
     }
