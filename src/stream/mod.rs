@@ -9,6 +9,8 @@
 //! ```
 
 mod app;
+mod declare;
+mod held;
 mod operator;
 mod state;
 mod window;
@@ -21,8 +23,12 @@ pub use crate::engine::{Halt, MAX_WATERMARK, MIN_WATERMARK, OperatorCounter, Ope
 pub use crate::protocol::Failure;
 pub use crate::state::{Key, StateKey, StateValue};
 pub use app::{App, KeyedStream, SideStream, Stream};
-pub use operator::{Declare, Emit, KeyedProcess, OperatorContext, Output};
-pub use state::{StateHandle, ValueState};
+pub use declare::{Declare, Expiring};
+pub use operator::{Emit, KeyedProcess, OperatorContext, Output};
+pub use state::{
+    Accumulate, AggregatingState, BroadcastState, ListState, MapState, OperatorList, ReducingState, State, StateHandle, Ttl,
+    ValueState,
+};
 pub use window::{Aggregate, Late, TumblingWindows, Window};
 
 /// What operators return. Any [`Failure`] ends the attempt; the restart strategy decides what follows.
