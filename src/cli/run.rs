@@ -106,7 +106,7 @@ impl Run {
             },
             location: settings.checkpoint.storage.clone(),
             retention: Retention { retained: settings.checkpoint.retained, grace: GRACE },
-            state: StateSettings::new(&settings.state.dir, memory),
+            state: StateSettings { backend: settings.state.backend, ..StateSettings::new(&settings.state.dir, memory) },
             tolerable_failures: settings.checkpoint.tolerable_failures,
             restart: match settings.restart {
                 config::Restart::None => RestartStrategy::None,

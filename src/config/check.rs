@@ -10,6 +10,7 @@ use crate::{
     checkpoint::Location,
     kafka::{Connection, Start},
     protocol::{Failure, JobName, MAX_PRODUCERS, producers_needed},
+    state::Backend,
 };
 use std::{
     collections::BTreeMap,
@@ -185,7 +186,8 @@ impl Check<'_> {
     fn state(&mut self) -> Option<State> {
         let dir = self.read("state.dir", |v| absolute(&text(v)?));
         let memory = self.read("state.memory", |v| in_sizes(v, (32 << 20)..=(1 << 40)));
-        Some(State { dir: dir?, memory: memory? })
+        let backend = self.choice("state.backend", &[("rocksdb", Backend::RocksDb), ("memory", Backend::Memory)]);
+        Some(State { dir: dir?, memory: memory?, backend: backend? })
     }
 
     fn restart(&mut self) -> Option<Restart> {

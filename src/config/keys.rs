@@ -135,6 +135,12 @@ pub const KEYS: &[Key] = &[
     ),
     key("state.memory", "256MiB", "32MiB to 1TiB", "Memory for state: tables, write buffers and caches together."),
     key(
+        "state.backend",
+        "rocksdb",
+        "rocksdb or memory",
+        "Where state is while the job runs: in memory as far as it has room there, the rest in state.dir (rocksdb), or all of it in memory, each checkpoint written whole (memory). May change between runs.",
+    ),
+    key(
         "restart.strategy",
         "fixed-delay",
         "fixed-delay or none",

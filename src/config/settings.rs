@@ -4,6 +4,7 @@ use crate::{
     checkpoint::Location,
     kafka::{Connection, Start},
     protocol::JobName,
+    state::Backend,
 };
 use std::{
     num::{NonZeroU16, NonZeroU32, NonZeroUsize},
@@ -115,6 +116,8 @@ pub struct State {
     pub dir: PathBuf,
     /// Memory for state, in bytes.
     pub memory: u64,
+    /// Where state is while the job runs.
+    pub backend: Backend,
 }
 
 /// `[restart]`

@@ -9,7 +9,7 @@ use super::{
     message::{Barrier, Mark, Message, Timestamp},
     output::{OutputBatch, OutputPort},
     port::{Port, Waiting},
-    snapshot::{Redistribution, redistribute},
+    snapshot::{ElementKind, NamedElement, Redistribution, redistribute},
     stop::Stop,
 };
 use crate::checkpoint::Manifest;
@@ -181,10 +181,18 @@ impl<'a> Builder<'a> {
         Ok(table)
     }
 
-    /// The elements of `operator`'s list state that this subtask restores.
+    /// The elements without a name of `operator`'s tasks that this subtask restores.
     pub fn restored(&self, operator: &str, how: Redistribution) -> Vec<Value> {
-        let elements = self.context.restored.operators.get(operator);
-        elements.map_or_else(Vec::new, |all| redistribute(all, how, self.context.subtask, self.context.parallelism))
+        let elements = self.context.restored.operators.get(operator).into_iter().flatten();
+        let unnamed: Vec<Value> = elements.filter(|element| NamedElement::read(element).is_none()).cloned().collect();
+        redistribute(&unnamed, how, self.context.subtask, self.context.parallelism)
+    }
+
+    /// The elements of the operator state `name` that all subtasks of `operator` stored, in order.
+    pub fn restored_elements(&self, operator: &str, kind: ElementKind, name: &str) -> Vec<Value> {
+        let elements = self.context.restored.operators.get(operator).into_iter().flatten();
+        let named = elements.filter_map(NamedElement::read).filter(|named| named.kind == kind && named.state == name);
+        named.map(|named| named.element).collect()
     }
 }
 

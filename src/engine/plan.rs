@@ -66,6 +66,8 @@ pub struct Plan {
     pub topics: Vec<String>,
     /// Keyed states of all operators.
     pub states: Vec<StateDescriptor>,
+    /// States of operators that belong to subtasks instead of keys; they lie in the manifest.
+    pub operator_states: Vec<StateDescriptor>,
 }
 
 impl Plan {

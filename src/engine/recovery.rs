@@ -9,13 +9,21 @@
 //!
 //! The decision is the protocol's ([`recovery::decide`]); here is what it is made from, and in which order.
 
-use super::{cluster::Cluster, evolution, plan::Plan, plan::VertexKind, sink::Transactions, stop::Stop};
-use crate::checkpoint::{Manifest, Savepoint, Storage};
+use super::{
+    cluster::Cluster,
+    evolution,
+    plan::{Plan, VertexKind},
+    sink::Transactions,
+    snapshot::{ElementKind, NamedElement},
+    stop::Stop,
+};
+use crate::checkpoint::{Manifest, OperatorEntry, Savepoint, Storage};
 use crate::failpoint;
 use crate::protocol::{
     CheckpointId, Failure, FailureKind, JobName, ManifestRef, Pointer, Positions, TopicPartition,
     recovery::{self, Evidence, StoredManifest},
 };
+use crate::state::StateDescriptor;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What recovery has to know of the job.
@@ -269,8 +277,28 @@ fn check_compatible(manifest: &Manifest, identity: &Identity<'_>, topic: &str) -
                 manifest.checkpoint, operator.name
             )));
         }
+        check_elements(manifest, operator, identity.plan)?;
     }
     evolution::check_states(manifest, identity.plan)
+}
+
+/// The same for operator state, which lies in the manifest instead of files.
+fn check_elements(manifest: &Manifest, operator: &OperatorEntry, plan: &Plan) -> Result<(), Failure> {
+    let elements = operator.operator_state.iter().filter_map(NamedElement::read);
+    for NamedElement { state, kind, .. } in elements.filter(|named| named.kind != ElementKind::EventTime) {
+        let declared =
+            |of: &StateDescriptor| of.operator == operator.name && of.name == state && ElementKind::of(of.kind) == kind;
+        if !plan.operator_states.iter().any(declared) {
+            return Err(Failure::refused(format!(
+                "checkpoint {} holds state {}/{state} ({}), which no operator of this job claims: it was renamed or removed, or is of \
+                 another kind now. Give it back its name, or allow non-restored state to go on without it",
+                manifest.checkpoint,
+                operator.name,
+                if kind == ElementKind::Broadcast { "a broadcast map" } else { "a list of subtasks" }
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The manifests in storage, and `named` whether they are listed or not; for one that cannot be read, why. One that is listed
@@ -302,7 +330,7 @@ fn stored_manifests(
 mod tests {
     use super::*;
     use crate::{
-        checkpoint::{InputPosition, OperatorEntry, Reason, StateEntry},
+        checkpoint::{InputPosition, Reason, StateEntry},
         engine::plan::Vertex,
     };
     use std::sync::Arc;
@@ -355,6 +383,21 @@ mod tests {
         let mut manifest = written();
         manifest.operators[1].operator_state.push(serde_json::json!(1));
         assert!(check(&manifest, &plan(&["dedup"]), "orders").unwrap_err().contains("\"map\""));
+    }
+
+    #[test]
+    fn operator_state_that_nobody_declares_is_refused_by_its_name() {
+        let mut manifest = written();
+        manifest.operators[1].operator_state.push(NamedElement::write(ElementKind::List, "pending", &1).unwrap());
+        let mut plan = plan(&["dedup", "map"]);
+        let message = check(&manifest, &plan, "orders").unwrap_err();
+        assert!(message.contains("map/pending") && message.contains("renamed"), "{message}");
+        // of another kind
+        let pending = StateDescriptor::value::<()>("map", "pending");
+        plan.operator_states = vec![pending.clone().kind(crate::state::StateKind::Broadcast)];
+        assert!(check(&manifest, &plan, "orders").is_err());
+        plan.operator_states = vec![pending.kind(crate::state::StateKind::Operator)];
+        assert_eq!(check(&manifest, &plan, "orders"), Ok(()));
     }
 
     #[test]

@@ -1,7 +1,57 @@
 //! What operators hold besides keyed state, as it goes into a manifest and comes back from one.
 
+use crate::protocol::Failure;
+use crate::state::StateKind;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
+
+/// What an element of operator state belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ElementKind {
+    /// A list of each subtask.
+    List,
+    /// A map that is the same on every subtask: the element is one entry, key and value.
+    Broadcast,
+    /// No state: event time by which the operator's keyed states expire, in ms.
+    EventTime,
+}
+
+impl ElementKind {
+    /// The kind of a declared state's elements.
+    pub fn of(kind: StateKind) -> Self {
+        if kind == StateKind::Broadcast { Self::Broadcast } else { Self::List }
+    }
+}
+
+/// An element that names its state. Operators may write others as well, which are theirs to read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamedElement {
+    /// Name of the state within its operator.
+    #[serde(rename = "$state")]
+    pub state: String,
+    /// What kind of state that is.
+    pub kind: ElementKind,
+    /// The element itself.
+    pub element: Value,
+}
+
+impl NamedElement {
+    /// An element as it goes into a manifest.
+    pub fn write<T: Serialize>(kind: ElementKind, state: &str, element: &T) -> Result<Value, Failure> {
+        let element = serde_json::to_value(element);
+        let named = element.and_then(|element| serde_json::to_value(Self { state: state.to_owned(), kind, element }));
+        named.map_err(|error| Failure::fatal(format!("an element of operator state {state:?} cannot be stored as JSON: {error}")))
+    }
+
+    /// What [`Self::write`] wrote; none for any other element.
+    pub fn read(value: &Value) -> Option<Self> {
+        value.get("$state")?;
+        serde_json::from_value(value.clone()).ok()
+    }
+}
 
 /// How the elements of an operator's list state are given out when the job restarts, with whatever parallelism.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,8 +13,16 @@ pub enum StateKind {
     Value,
     /// Several entries per key: the key is a pair of it and the entry's own.
     Map,
+    /// One list per key, stored as one entry.
+    List,
+    /// One value per key, into which values of the same type are reduced.
+    Reducing,
+    /// One accumulator per key.
+    Aggregating,
     /// Belongs to subtasks instead of keys, and moves with their key groups.
     Operator,
+    /// As [`Self::Operator`], and the same on every subtask.
+    Broadcast,
 }
 
 /// One state of one operator. The two names are its identity: a state under another name is another state.

@@ -7,6 +7,8 @@
 //! Entries may also be encoded *before* their barrier, when the changed ones fill the memory (spilling). That is allowed once
 //! the snapshot of the barrier before is linked: until then RocksDB must hold what that snapshot shall show. One that changes
 //! again after it was spilled is simply written again.
+//!
+//! A table that holds all of its state in memory freezes *everything*, changed or not (see [`super::whole`]); the rest is the same.
 
 use super::{StateKey, StateValue, Table, chunk::Chunk, port::Message, value::encode_value};
 use crate::protocol::{CheckpointId, Failure};
@@ -36,8 +38,33 @@ pub trait AnyTable: Send {
 pub(super) struct Frozen {
     generation: u32,
     checkpoint: CheckpointId,
-    entries: Vec<u32>,
+    entries: Listed,
     next: usize,
+}
+
+/// Which entries a freeze has.
+#[derive(Debug)]
+enum Listed {
+    /// These.
+    Changed(Vec<u32>),
+    /// All with numbers below this one.
+    All(u32),
+}
+
+impl Listed {
+    fn len(&self) -> usize {
+        match self {
+            Self::Changed(numbers) => numbers.len(),
+            Self::All(end) => *end as usize,
+        }
+    }
+
+    fn number(&self, place: usize) -> Option<u32> {
+        match self {
+            Self::Changed(numbers) => numbers.get(place).copied(),
+            Self::All(_) => u32::try_from(place).ok(),
+        }
+    }
 }
 
 impl<K: StateKey, V: StateValue> Table<K, V> {
@@ -52,8 +79,16 @@ impl<K: StateKey, V: StateValue> Table<K, V> {
             self.encode(number, generation - 1)?;
         }
         self.slots.slot_mut(number)?.set_dirty(generation);
-        self.dirty.push(number);
+        self.note_changed(number);
         Ok(())
+    }
+
+    /// Lists an entry among those of the next freeze; where that takes all, there is nothing to list.
+    #[inline]
+    pub(super) fn note_changed(&mut self, number: u32) {
+        if !self.is_whole {
+            self.dirty.push(number);
+        }
     }
 
     /// Appends an entry, as it is now, to the chunk of `generation`.
@@ -81,7 +116,12 @@ impl<K: StateKey, V: StateValue> Table<K, V> {
                 slot.key.heap_bytes()
             }
         };
-        slot.set_encoded(sequence);
+        if self.is_whole {
+            // It stays one to be encoded: at the next freeze.
+            slot.set_dirty(self.generation);
+        } else {
+            slot.set_encoded(sequence);
+        }
         let full = chunk.is_full();
         self.slots.set_heap(number, heap)?;
         if full { self.seal() } else { Ok(()) }
@@ -99,10 +139,11 @@ impl<K: StateKey, V: StateValue> Table<K, V> {
     fn encode_frozen(&mut self, max: usize) -> Result<bool, Failure> {
         let Some(mut frozen) = self.frozen.take() else { return Ok(true) };
         let end = frozen.next.saturating_add(max).min(frozen.entries.len());
-        for number in frozen.entries.get(frozen.next..end).unwrap_or_default() {
-            let waits = self.slots.get(*number).is_some_and(|slot| slot.is_dirty() && slot.stamp == frozen.generation);
+        for place in frozen.next..end {
+            let Some(number) = frozen.entries.number(place) else { break };
+            let waits = self.slots.get(number).is_some_and(|slot| slot.is_dirty() && slot.stamp == frozen.generation);
             if waits {
-                self.encode(*number, frozen.generation)?;
+                self.encode(number, frozen.generation)?;
             }
         }
         frozen.next = end;
@@ -111,9 +152,11 @@ impl<K: StateKey, V: StateValue> Table<K, V> {
             return Ok(false);
         }
         self.seal()?;
-        let Frozen { generation, checkpoint, mut entries, .. } = frozen;
+        let Frozen { generation, checkpoint, entries, .. } = frozen;
         self.port.send(Message::Done { port: self.port.number, generation, checkpoint })?;
-        if self.dirty.is_empty() {
+        if let Listed::Changed(mut entries) = entries
+            && self.dirty.is_empty()
+        {
             entries.clear();
             self.dirty = entries; // keeps the room for the next ones
         }
@@ -158,7 +201,10 @@ impl<K: StateKey, V: StateValue> AnyTable for Table<K, V> {
         if self.frozen.is_some() {
             self.encode_frozen(usize::MAX)?;
         }
-        let entries = std::mem::take(&mut self.dirty);
+        let entries = match self.is_whole {
+            true => Listed::All(self.slots.numbers()),
+            false => Listed::Changed(std::mem::take(&mut self.dirty)),
+        };
         self.frozen = Some(Frozen { generation: self.generation, checkpoint, entries, next: std::mem::take(&mut self.spilled) });
         self.last_frozen = Some(checkpoint);
         self.generation = self.generation.checked_add(1).ok_or_else(|| Failure::attempt("state generations have run out"))?;
@@ -188,6 +234,6 @@ impl<K: StateKey, V: StateValue> AnyTable for Table<K, V> {
     }
 
     fn maintain(&mut self) -> Result<(), Failure> {
-        self.keep_to_budget()
+        if self.is_whole { self.keep_within_memory() } else { self.keep_to_budget() }
     }
 }

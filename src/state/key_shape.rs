@@ -79,7 +79,7 @@ impl KeyShape {
     }
 
     /// Encodes what keys begin with. The last part that is given may be the beginning of a text; every part before it, and a
-    /// number, is whole.
+    /// number, is whole. With null for the second part of a pair, the first is whole, and the second anything.
     ///
     /// # Errors
     /// As [`Self::encode_json`].
@@ -92,6 +92,7 @@ impl KeyShape {
             }
             (Self::Pair(..), Some([])) => Ok(()),
             (Self::Pair(first, _), Some([a])) => first.encode_prefix(a, out),
+            (Self::Pair(first, _), Some([a, Value::Null])) => first.encode_json(a, out),
             (Self::Pair(first, second), Some([a, b])) => {
                 first.encode_json(a, out)?;
                 second.encode_prefix(b, out)
@@ -227,6 +228,10 @@ mod tests {
         assert!(!begins(&text, json!("U-1"), json!("U-2")));
         assert!(begins(&pair, json!([]), json!([5, "U-1"])) && begins(&pair, json!([5]), json!([5, "U-1"])));
         assert!(begins(&pair, json!([5, "U"]), json!([5, "U-1"])) && !begins(&pair, json!([5, "V"]), json!([5, "U-1"])));
+        // one before null is whole, whatever follows it
+        let map = <(String, i64)>::shape();
+        assert!(begins(&map, json!(["U-1"]), json!(["U-17", 5])) && !begins(&map, json!(["U-1", null]), json!(["U-17", 5])));
+        assert!(begins(&map, json!(["U-1", null]), json!(["U-1", 5])));
         // a part before the last is whole
         let names = <(String, String)>::shape();
         assert!(begins(&names, json!(["U-1"]), json!(["U-17", "x"])));

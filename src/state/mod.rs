@@ -12,6 +12,7 @@
 //!   hash look-up. Freezing takes microseconds at any size; encoding goes on beside the work ([`AnyTable`]).
 //! - Snapshot N holds exactly the state at barrier N ([`WriterEvent`] says when it is there and why that is so).
 //! - Memory is bounded by one number ([`Settings`], [`Budget`]).
+//! - With [`Backend::Memory`] all entries are in tables and each snapshot is written whole; it is made of the same files.
 //! - Keys and values have stable, self-describing bytes ([`StateKey`], [`StateValue`]); state moves by key group
 //!   ([`KeyGroups`]), so the parallelism is not part of the format.
 //! - Local state is a cache of a checkpoint and is never opened again after a crash ([`Workspace`]).
@@ -34,6 +35,7 @@ mod chunk;
 mod descriptor;
 mod disk;
 mod eviction;
+mod files;
 mod freeze;
 mod horizon;
 pub mod inspect;
@@ -41,6 +43,7 @@ mod key;
 mod key_group;
 mod key_shape;
 mod learn;
+mod order;
 mod port;
 mod probe;
 mod reads;
@@ -52,12 +55,14 @@ mod snapshot;
 mod store;
 mod store_options;
 mod stored;
+mod sweep;
 mod table;
 mod trace;
 mod trial;
 mod value;
 mod value_shape;
 mod value_type;
+mod whole;
 mod workspace;
 mod writer;
 
@@ -70,7 +75,7 @@ pub use key::{Key, StateKey};
 pub use key_group::{KeyGroups, hash_key};
 pub use key_shape::KeyShape;
 pub use port::Port;
-pub use settings::{MemoryReport, MemorySplit, Settings};
+pub use settings::{Backend, MemoryReport, MemorySplit, Settings};
 pub use snapshot::{Snapshot, SnapshotFile};
 pub use store::{StateId, Store, Unclaimed, Visit, states_in};
 pub use stored::{Entry, Stored};

@@ -1,4 +1,4 @@
-//! Tables, writer and RocksDB together against a plain map, under random schedules.
+//! Tables, writer and RocksDB together against a plain map, under random schedules, with both backends in turn.
 
 use super::*;
 use crate::protocol::CheckpointId;
@@ -20,11 +20,22 @@ fn key(window: i64, user: u16) -> Key<WindowKey> {
     Key::under(partition.hash, (window, user))
 }
 
-fn states() -> Vec<StateDescriptor> {
-    vec![
-        StateDescriptor::value::<String>("other", "unused"),
-        StateDescriptor::value::<WindowKey>("purchases", "windows").kind(StateKind::Map),
-    ]
+/// What one run is about.
+struct Setup {
+    settings: Settings,
+    /// Bytes of entries and of filters, where not all is in memory.
+    budget: (usize, usize),
+    /// A map's table keeps its entries in order.
+    kind: StateKind,
+}
+
+impl Setup {
+    fn states(&self) -> [StateDescriptor; 2] {
+        [
+            StateDescriptor::value::<String>("other", "unused"),
+            StateDescriptor::value::<WindowKey>("purchases", "windows").kind(self.kind),
+        ]
+    }
 }
 
 /// One attempt: all that lives between a start and a crash.
@@ -36,21 +47,26 @@ struct Attempt {
 }
 
 impl Attempt {
-    fn start(settings: &Settings, budget: (usize, usize), parallelism: usize, restored: Option<&std::path::Path>) -> Self {
+    fn start(setup: &Setup, backend: Backend, parallelism: usize, restored: Option<&std::path::Path>) -> Self {
+        let settings = &Settings { backend, ..setup.settings.clone() };
+        let states = setup.states();
         let workspace = Workspace::create(&settings.dir, &"orders".parse().unwrap()).unwrap();
         let store = match restored {
-            None => Store::create(workspace, &states(), settings).unwrap(),
+            None => Store::create(workspace, &states, settings).unwrap(),
             Some(files) => {
                 fs::create_dir(workspace.db_dir()).unwrap();
                 for entry in fs::read_dir(files).unwrap() {
                     let path = entry.unwrap().path();
                     fs::hard_link(&path, workspace.db_dir().join(path.file_name().unwrap())).unwrap();
                 }
-                Store::open_restored(workspace, &states(), settings, Unclaimed::Refuse).unwrap()
+                Store::open_restored(workspace, &states, settings, Unclaimed::Refuse).unwrap()
             }
         };
         let groups = KeyGroups::new(16).unwrap();
-        let budget = Budget::with_filters(budget.0, budget.1);
+        let budget = match backend {
+            Backend::RocksDb => Budget::with_filters(setup.budget.0, setup.budget.1),
+            Backend::Memory => Budget::with_filters(usize::MAX / 4, 0),
+        };
         let mut plan = Plan::new(store.clone());
         let state = store.state("purchases", "windows").unwrap();
         let tables = (0..parallelism)
@@ -131,8 +147,8 @@ enum Step {
     Maintain,
     /// Finish the running checkpoint, and look at its snapshot.
     Complete,
-    /// Crash, and restore the last finished checkpoint with this parallelism.
-    Crash(usize),
+    /// Crash, and restore the last finished checkpoint with this parallelism and backend.
+    Crash(usize, Backend),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -150,8 +166,12 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0_usize..12).prop_map(Step::Encode),
         5 => Just(Step::Maintain),
         1 => Just(Step::Complete),
-        1 => (1_usize..4).prop_map(Step::Crash),
+        1 => (1_usize..4, backend()).prop_map(|(parallelism, backend)| Step::Crash(parallelism, backend)),
     ]
+}
+
+fn backend() -> impl Strategy<Value = Backend> {
+    prop_oneof![Just(Backend::RocksDb), Just(Backend::Memory)]
 }
 
 fn prefix_of(window: i64) -> Vec<u8> {
@@ -160,10 +180,10 @@ fn prefix_of(window: i64) -> Vec<u8> {
     prefix
 }
 
-fn run(budget: (usize, usize), parallelism: usize, steps: &[Step]) {
+fn run(budget: (usize, usize), kind: StateKind, backend: Backend, parallelism: usize, steps: &[Step]) {
     let dir = TempDir::new().unwrap();
-    let settings = Settings::new(dir.path(), 0);
-    let mut attempt = Attempt::start(&settings, budget, parallelism, None);
+    let setup = Setup { settings: Settings::new(dir.path(), 0), budget, kind };
+    let mut attempt = Attempt::start(&setup, backend, parallelism, None);
     let mut now = Model::new();
     let mut next = CheckpointId(1);
     let mut running: Option<(CheckpointId, Model)> = None;
@@ -258,12 +278,12 @@ fn run(budget: (usize, usize), parallelism: usize, steps: &[Step]) {
                     finished = Some((snapshot, model));
                 }
             }
-            Step::Crash(parallelism) => {
+            Step::Crash(parallelism, backend) => {
                 let _ = finished.take();
                 drop(attempt);
                 running = None;
                 now = stored.as_ref().map(|(_, model)| model.clone()).unwrap_or_default();
-                attempt = Attempt::start(&settings, budget, parallelism, stored.as_ref().map(|(files, _)| files.as_path()));
+                attempt = Attempt::start(&setup, backend, parallelism, stored.as_ref().map(|(files, _)| files.as_path()));
                 assert_eq!(attempt.contents(&[]), now, "what was restored");
             }
         }
@@ -275,13 +295,15 @@ fn run(budget: (usize, usize), parallelism: usize, steps: &[Step]) {
     assert_eq!(attempt.contents(&[]), now);
     drop(attempt);
     if let Some((files, model)) = stored {
-        let mut restored = Attempt::start(&settings, budget, 2, Some(&files));
-        assert_eq!(restored.contents(&[]), model, "the snapshot differs from the state at its barrier");
-        for (window, user) in (0..3).flat_map(|w| (0..40).map(move |u| (w, u))) {
-            let key = key(window, user);
-            assert_eq!(restored.table(&key).get(&key).unwrap(), model.get(&key.value));
+        for backend in [Backend::RocksDb, Backend::Memory] {
+            let mut restored = Attempt::start(&setup, backend, 2, Some(&files));
+            assert_eq!(restored.contents(&[]), model, "the snapshot differs from the state at its barrier");
+            for (window, user) in (0..3).flat_map(|w| (0..40).map(move |u| (w, u))) {
+                let key = key(window, user);
+                assert_eq!(restored.table(&key).get(&key).unwrap(), model.get(&key.value));
+            }
+            assert_eq!(restored.writer.in_flight(), 0);
         }
-        assert_eq!(restored.writer.in_flight(), 0);
     }
     let left: Vec<_> = fs::read_dir(dir.path().join("orders")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["attempts.lock"], "an attempt leaves its directory behind");
@@ -298,9 +320,11 @@ proptest! {
         budget in prop_oneof![Just(0_usize), 500_usize..20_000, Just(usize::MAX / 4)],
         // without and with filters of what was evicted and restored
         filters in prop_oneof![Just(0_usize), Just(1 << 20)],
+        kind in prop_oneof![Just(StateKind::Value), Just(StateKind::Map)],
+        backend in backend(),
         parallelism in 1_usize..4,
         steps in prop::collection::vec(step(), 1..250),
     ) {
-        run((budget, filters), parallelism, &steps);
+        run((budget, filters), kind, backend, parallelism, &steps);
     }
 }

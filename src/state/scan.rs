@@ -3,9 +3,13 @@
 //! The index is by hash, so a scan goes over all entries in memory once, sorts those that match, and merges them with what the
 //! store holds for each key group that the task owns. It is for work that takes a good part of a table, like firing a window;
 //! an operator that must know often *whether* there is something to do keeps that apart (its open windows).
+//!
+//! A state of kind [`super::StateKind::Map`] is asked for the entries of one key, again and again. Its table keeps them in order, and
+//! a scan under that key takes as long as there are entries of it.
 
 use super::{StateKey, StateValue, Table, absence::Absence, key::slot_of, value::decode_value};
 use crate::protocol::Failure;
+use std::ops::Range;
 
 /// An entry in memory that matches, by key group and encoded key.
 struct Match {
@@ -24,21 +28,59 @@ enum After {
 impl<K: StateKey, V: StateValue> Table<K, V> {
     /// Visits the entries whose encoded key begins with `prefix` (all, when it is empty), by key group, then by key.
     pub fn scan_prefix(&mut self, prefix: &[u8], f: &mut dyn FnMut(&K, &V) -> Result<(), Failure>) -> Result<(), Failure> {
-        self.visit(prefix, After::Keep, f)
+        self.visit(self.owned.clone(), prefix, After::Keep, &mut |key, value| f(key, value).map(|()| true))
     }
 
     /// The same, and removes each entry after `f` has seen it. When `f` fails, it is not removed, nor are those after it.
     pub fn drain_prefix(&mut self, prefix: &[u8], f: &mut dyn FnMut(&K, &V) -> Result<(), Failure>) -> Result<(), Failure> {
-        self.visit(prefix, After::Remove, f)
+        self.visit(self.owned.clone(), prefix, After::Remove, &mut |key, value| f(key, value).map(|()| true))
     }
 
-    fn visit(&mut self, prefix: &[u8], after: After, f: &mut dyn FnMut(&K, &V) -> Result<(), Failure>) -> Result<(), Failure> {
-        let matches = self.matches(prefix);
+    /// As [`Self::scan_prefix`], among the keys under one by which the stream is partitioned (`hash` is that one's), until `f` says
+    /// `false`.
+    pub fn scan_under(
+        &mut self,
+        hash: u64,
+        prefix: &[u8],
+        f: &mut dyn FnMut(&K, &V) -> Result<bool, Failure>,
+    ) -> Result<(), Failure> {
+        let group = self.group_of(hash)?;
+        self.visit(group..group + 1, prefix, After::Keep, f)
+    }
+
+    /// As [`Self::drain_prefix`], among the keys under one by which the stream is partitioned.
+    pub fn drain_under(
+        &mut self,
+        hash: u64,
+        prefix: &[u8],
+        f: &mut dyn FnMut(&K, &V) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let group = self.group_of(hash)?;
+        self.visit(group..group + 1, prefix, After::Remove, &mut |key, value| f(key, value).map(|()| true))
+    }
+
+    fn visit(
+        &mut self,
+        groups: Range<u16>,
+        prefix: &[u8],
+        after: After,
+        f: &mut dyn FnMut(&K, &V) -> Result<bool, Failure>,
+    ) -> Result<(), Failure> {
+        let matches = self.matches(&groups, prefix);
         if matches!(self.absence, Absence::Complete) {
-            return matches.iter().try_for_each(|found| self.visit_one(found, after, f));
+            for found in &matches {
+                if !self.visit_one(found, after, f)? {
+                    return Ok(());
+                }
+            }
+            return Ok(());
         }
         let mut matches = matches.into_iter().peekable();
-        for group in self.owned.clone() {
+        let mut goes_on = true;
+        for group in groups {
+            if !goes_on {
+                return Ok(());
+            }
             // What is only in the store and must be removed: the iterator has to end before the table can be changed.
             let mut only_stored: Vec<K> = Vec::new();
             let mut in_memory: Vec<Match> = Vec::new();
@@ -48,28 +90,27 @@ impl<K: StateKey, V: StateValue> Table<K, V> {
             let mut memory = in_memory.iter().peekable();
             let store = self.store.clone();
             store.scan(self.port.state(), group, prefix, &mut |key, stored| {
-                while let Some(found) = memory.next_if(|found| found.key.as_slice() < key) {
-                    self.visit_one(found, after, f)?;
+                while goes_on && let Some(found) = memory.next_if(|found| found.key.as_slice() < key) {
+                    goes_on = self.visit_one(found, after, f)?;
+                }
+                if !goes_on {
+                    return Ok(false);
                 }
                 if let Some(found) = memory.next_if(|found| found.key.as_slice() == key) {
-                    self.visit_one(found, after, f)?;
-                    return Ok(true);
+                    goes_on = self.visit_one(found, after, f)?;
+                    return Ok(goes_on);
                 }
                 let value = decode_value::<V>(stored).map_err(|failure| self.misfit(key, failure))?;
-                let (key, rest) = K::decode(key).map_err(|failure| self.about(failure))?;
-                if !rest.is_empty() {
-                    return Err(self.about(Failure::refused(format!(
-                        "a stored key is followed by {} bytes that do not belong to it",
-                        rest.len()
-                    ))));
-                }
-                f(&key, &value)?;
+                let key = self.stored_key(key)?;
+                goes_on = f(&key, &value)?;
                 if after == After::Remove {
                     only_stored.push(key);
                 }
-                Ok(true)
+                Ok(goes_on)
             })?;
-            memory.try_for_each(|found| self.visit_one(found, after, f))?;
+            while goes_on && let Some(found) = memory.next() {
+                goes_on = self.visit_one(found, after, f)?;
+            }
             for key in only_stored {
                 self.create_in(group, slot_of(&key), key, None, true)?;
             }
@@ -81,25 +122,39 @@ impl<K: StateKey, V: StateValue> Table<K, V> {
         &mut self,
         found: &Match,
         after: After,
-        f: &mut dyn FnMut(&K, &V) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+        f: &mut dyn FnMut(&K, &V) -> Result<bool, Failure>,
+    ) -> Result<bool, Failure> {
         let slot = self.slots.slot(found.number)?;
-        let Some(value) = &slot.value else { return Ok(()) }; // removed
-        f(&slot.key, value)?;
-        match after {
-            After::Keep => Ok(()),
-            After::Remove => self.remove_at(found.number),
+        let Some(value) = &slot.value else { return Ok(true) }; // removed
+        let goes_on = f(&slot.key, value)?;
+        if after == After::Remove {
+            self.remove_at(found.number)?;
         }
+        Ok(goes_on)
+    }
+
+    /// Reads a key as it lies in the store, without its key group.
+    pub(super) fn stored_key(&self, bytes: &[u8]) -> Result<K, Failure> {
+        let (key, rest) = K::decode(bytes).map_err(|failure| self.about(failure))?;
+        if rest.is_empty() {
+            return Ok(key);
+        }
+        let more = rest.len();
+        Err(self.about(Failure::refused(format!("a stored key is followed by {more} bytes that do not belong to it"))))
     }
 
     /// The entries in memory that match, removed keys included (they hide what the store still has), in the store's order.
-    fn matches(&self, prefix: &[u8]) -> Vec<Match> {
+    fn matches(&self, groups: &Range<u16>, prefix: &[u8]) -> Vec<Match> {
+        if let Some(order) = self.slots.order() {
+            let of = |group| order.range(group, prefix).map(move |(key, number)| Match { group, key: key.to_vec(), number });
+            return groups.clone().flat_map(of).collect();
+        }
         let mut matches = Vec::new();
         let mut key = Vec::new();
         for (number, slot) in self.slots.iter() {
             key.clear();
             slot.key.encode(&mut key);
-            if key.starts_with(prefix) {
+            if key.starts_with(prefix) && groups.contains(&slot.group()) {
                 matches.push(Match { group: slot.group(), key: key.clone(), number });
             }
         }

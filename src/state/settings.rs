@@ -2,6 +2,16 @@
 
 use std::{fmt, path::PathBuf};
 
+/// Where the entries of state are while a job runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Backend {
+    /// In tables as far as these have room, the rest in RocksDB on the local disk. A checkpoint brings what has changed.
+    #[default]
+    RocksDb,
+    /// In tables, all of them. A checkpoint brings everything.
+    Memory,
+}
+
 /// What the state of a job may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -9,6 +19,8 @@ pub struct Settings {
     pub dir: PathBuf,
     /// Bytes that tables, RocksDB and what is on the way between them may use together.
     pub memory: usize,
+    /// Where entries are while the job runs.
+    pub backend: Backend,
     /// Count RocksDB's block cache hits and misses (a few per cent of speed): for tests and for finding out.
     pub statistics: bool,
 }
@@ -22,19 +34,20 @@ impl Settings {
     /// State under `dir` within `memory` bytes.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>, memory: usize) -> Self {
-        Self { dir: dir.into(), memory, statistics: false }
+        Self { dir: dir.into(), memory, backend: Backend::default(), statistics: false }
     }
 
     /// The split of [`Self::memory`].
     #[must_use]
     pub fn split(&self) -> MemorySplit {
         let memory = self.memory.max(Self::LEAST_MEMORY);
-        MemorySplit {
-            tables: memory / 2,
-            in_flight: memory / 8,
-            block_cache: memory / 4,
-            filters: memory / 16,
-            memtables: (memory / 32).max(1 << 20),
+        let (in_flight, memtables) = (memory / 8, (memory / 32).max(1 << 20));
+        match self.backend {
+            Backend::RocksDb => {
+                MemorySplit { tables: memory / 2, in_flight, block_cache: memory / 4, filters: memory / 16, memtables }
+            }
+            // RocksDB is read only when state is restored, and no key is evicted.
+            Backend::Memory => MemorySplit { tables: memory / 4 * 3, in_flight, block_cache: memory / 32, filters: 0, memtables },
         }
     }
 }
@@ -42,13 +55,13 @@ impl Settings {
 /// Where the memory of state goes. Rest: one 32nd for what RocksDB keeps per open file and for allocator overhead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemorySplit {
-    /// Typed entries in tables, dirty and frozen ones included: one half.
+    /// Typed entries in tables, dirty and frozen ones included: one half; three quarters where all of them are there.
     pub tables: usize,
     /// Encoded entries between the tables and RocksDB, in channels and sorted runs: one eighth.
     pub in_flight: usize,
-    /// RocksDB's block cache, with the partitions of indexes and filters: one quarter.
+    /// RocksDB's block cache, with the partitions of indexes and filters: one quarter; one 32nd where it is hardly read.
     pub block_cache: usize,
-    /// Filters that remember which keys the tables evicted: one 16th.
+    /// Filters that remember which keys the tables evicted: one 16th; none where nothing is evicted.
     pub filters: usize,
     /// RocksDB's memtables; the writer goes round them with sorted files, so little: one 32nd, at least 1 MiB.
     pub memtables: usize,
@@ -107,8 +120,9 @@ mod tests {
 
     #[test]
     fn the_parts_stay_within_the_whole() {
-        for memory in [1, Settings::LEAST_MEMORY, 128 << 20, 1 << 30] {
-            let settings = Settings::new("state", memory);
+        let sizes = [1, Settings::LEAST_MEMORY, 128 << 20, 1 << 30];
+        for (memory, backend) in sizes.into_iter().flat_map(|size| [(size, Backend::RocksDb), (size, Backend::Memory)]) {
+            let settings = Settings { backend, ..Settings::new("state", memory) };
             let split = settings.split();
             let sum = split.tables + split.in_flight + split.block_cache + split.filters + split.memtables;
             let whole = memory.max(Settings::LEAST_MEMORY);

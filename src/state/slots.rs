@@ -2,6 +2,7 @@
 //!
 //! The slab grows by pages, so that growing copies nothing; the index holds four bytes per entry.
 
+use super::{StateKey, order::Order};
 use crate::protocol::Failure;
 use hashbrown::HashTable;
 
@@ -106,6 +107,8 @@ pub(super) struct Slots<K, V> {
     index: HashTable<u32>,
     /// Bytes on the heap of all live entries.
     heap: usize,
+    /// The entries in the order of their keys, where that is wanted.
+    order: Option<Order>,
 }
 
 #[cold]
@@ -117,13 +120,23 @@ fn at<K, V>(pages: &[Vec<Slot<K, V>>], number: u32) -> Option<&Slot<K, V>> {
     pages.get((number >> PAGE_BITS) as usize)?.get(number as usize & (PAGE - 1))
 }
 
-impl<K: Eq, V> Slots<K, V> {
+impl<K: StateKey, V> Slots<K, V> {
     /// Bytes of one entry apart from what its key and value have on the heap.
     pub(super) const SLOT_BYTES: usize = size_of::<Slot<K, V>>() + INDEX_BYTES;
 
     /// Room in the index for `entries`, so that it seldom has to grow: growing moves all of it at once.
     pub(super) fn with_capacity(entries: usize) -> Self {
-        Self { pages: Vec::new(), free: Vec::new(), index: HashTable::with_capacity(entries), heap: 0 }
+        Self { pages: Vec::new(), free: Vec::new(), index: HashTable::with_capacity(entries), heap: 0, order: None }
+    }
+
+    /// Keeps entries in the order of their keys as well, beginning with none.
+    pub(super) fn keep_order(&mut self) {
+        self.order = Some(Order::default());
+    }
+
+    /// The order of the entries, where it is kept.
+    pub(super) fn order(&self) -> Option<&Order> {
+        self.order.as_ref()
     }
 
     /// Number of the entry with this key; marks it as used.
@@ -151,6 +164,11 @@ impl<K: Eq, V> Slots<K, V> {
         };
         let pages = &self.pages;
         self.index.insert_unique(hash, number, |&number| at(pages, number).map_or(0, |slot| slot.hash));
+        if let Some(order) = &mut self.order
+            && let Some(slot) = at(pages, number)
+        {
+            order.insert(slot.group(), &slot.key, number);
+        }
         Ok(number)
     }
 
@@ -169,6 +187,11 @@ impl<K: Eq, V> Slots<K, V> {
 
     /// Takes an entry out. Its slot keeps the key until it is used again; gives the value.
     pub(super) fn remove(&mut self, number: u32) -> Result<Option<V>, Failure> {
+        if let Some(order) = &mut self.order
+            && let Some(slot) = at(&self.pages, number)
+        {
+            order.remove(slot.group(), &slot.key);
+        }
         let slot = self.get_mut(number).ok_or_else(lost)?;
         let (hash, heap, value) = (slot.hash, slot.heap(), slot.value.take());
         slot.packed = 0;
@@ -234,7 +257,7 @@ impl<K: Eq, V> Slots<K, V> {
 
     /// Bytes of live entries.
     pub(super) fn bytes(&self) -> usize {
-        self.len() * Self::SLOT_BYTES + self.heap
+        self.len() * Self::SLOT_BYTES + self.heap + self.order.as_ref().map_or(0, Order::bytes)
     }
 
     /// Bytes of one entry.

@@ -8,12 +8,14 @@
 //!
 //! The write-ahead log and the memtables are not used: what is written is sorted here and given to RocksDB as files, which costs
 //! a third of the way through memtable and flush. A crash loses nothing, since local state is never opened again after one.
+//!
+//! With [`Backend::Memory`] the arrow upwards ends with the restore, and each snapshot replaces all files (see [`super::files`]).
 
-use super::{Horizon, MemoryReport, Settings, Snapshot, StateDescriptor, Workspace, store_options::Tuning};
-use crate::protocol::{CheckpointId, Failure};
-use rocksdb::{
-    ColumnFamily, ColumnFamilyDescriptor, DB, IngestExternalFileOptions, Options, ReadOptions, checkpoint::Checkpoint,
+use super::{
+    Backend, Horizon, MemoryReport, Settings, Snapshot, StateDescriptor, Workspace, files::Files, store_options::Tuning,
 };
+use crate::protocol::{CheckpointId, Failure};
+use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, Options, ReadOptions};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -40,7 +42,7 @@ pub type Visit<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> Result<bool, Failure>;
 /// The RocksDB of one attempt.
 pub struct Store {
     // Dropped in this order: RocksDB closes before its directory goes.
-    db: DB,
+    files: Files,
     tuning: Tuning,
     file_options: Options,
     states: Vec<(StateDescriptor, String)>,
@@ -50,7 +52,7 @@ pub struct Store {
 }
 
 /// RocksDB's errors have no kind that we could act on: local state is broken or the disk is full, and the attempt ends.
-fn failed(doing: impl std::fmt::Display) -> impl FnOnce(rocksdb::Error) -> Failure {
+fn failed<E: std::fmt::Display>(doing: impl std::fmt::Display) -> impl FnOnce(E) -> Failure {
     move |error| Failure::attempt(format!("local state: cannot {doing}: {error}"))
 }
 
@@ -92,7 +94,7 @@ impl Store {
             && let Some(store) = Arc::get_mut(&mut store)
         {
             for name in &others {
-                store.db.drop_cf(name).map_err(failed(format!("drop state {name}")))?;
+                store.files.get_mut().drop_cf(name).map_err(failed(format!("drop state {name}")))?;
             }
         }
         Ok(store)
@@ -123,7 +125,8 @@ impl Store {
         let db = DB::open_cf_descriptors(tuning.database(), &db_dir, families)
             .map_err(failed(format!("open {}", db_dir.display())))?;
         let file_options = tuning.family(None, &horizon);
-        Ok(Arc::new(Self { db, tuning, file_options, states: named, horizon, settings: settings.clone(), workspace }))
+        let files = Files::of(settings.backend, db);
+        Ok(Arc::new(Self { files, tuning, file_options, states: named, horizon, settings: settings.clone(), workspace }))
     }
 
     /// The states, in the order given when opening.
@@ -155,8 +158,13 @@ impl Store {
         &self.horizon
     }
 
-    fn family(&self, state: StateId) -> Result<&ColumnFamily, Failure> {
-        self.states.get(state.0).and_then(|(_, name)| self.db.cf_handle(name)).ok_or_else(|| unknown(state))
+    /// Whether tables hold all of the state.
+    pub(super) fn is_in_memory(&self) -> bool {
+        self.settings.backend == Backend::Memory
+    }
+
+    fn family<'d>(&self, db: &'d DB, state: StateId) -> Result<&'d ColumnFamily, Failure> {
+        self.states.get(state.0).and_then(|(_, name)| db.cf_handle(name)).ok_or_else(|| unknown(state))
     }
 
     fn name(&self, state: StateId) -> &str {
@@ -165,14 +173,20 @@ impl Store {
 
     /// Reads one entry; `key` begins with its key group. `read` sees the stored value.
     pub fn get<R>(&self, state: StateId, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Result<Option<R>, Failure> {
-        let found =
-            self.db.get_pinned_cf(self.family(state)?, key).map_err(|e| failed(format!("read from {}", self.name(state)))(e))?;
-        Ok(found.map(|value| read(&value)))
+        self.files.with(|db| {
+            let found = db.get_pinned_cf(self.family(db, state)?, key);
+            let found = found.map_err(|e| failed(format!("read from {}", self.name(state)))(e))?;
+            Ok(found.map(|value| read(&value)))
+        })
     }
 
     /// Visits, in the order of their bytes, the entries of `group` whose encoded key begins with `prefix`, until `visit` says
     /// `false`.
     pub fn scan(&self, state: StateId, group: u16, prefix: &[u8], visit: Visit<'_>) -> Result<(), Failure> {
+        self.files.with(|db| self.scan_in(db, state, group, prefix, visit))
+    }
+
+    fn scan_in(&self, db: &DB, state: StateId, group: u16, prefix: &[u8], visit: Visit<'_>) -> Result<(), Failure> {
         let mut start = Vec::with_capacity(2 + prefix.len());
         start.extend_from_slice(&group.to_be_bytes());
         start.extend_from_slice(prefix);
@@ -181,7 +195,7 @@ impl Store {
         if let Some(end) = successor(&start) {
             options.set_iterate_upper_bound(end);
         }
-        let mut iterator = self.db.raw_iterator_cf_opt(self.family(state)?, options);
+        let mut iterator = db.raw_iterator_cf_opt(self.family(db, state)?, options);
         iterator.seek(&start);
         while let Some((key, value)) = iterator.item() {
             let Some((_, key)) = key.split_first_chunk::<2>() else {
@@ -195,13 +209,10 @@ impl Store {
         iterator.status().map_err(|error| failed(format!("scan {}", self.name(state)))(error))
     }
 
-    /// Hands a file of sorted entries to RocksDB, which moves it into its directory. Later files win over earlier ones.
+    /// Hands over a file of sorted entries. Later files win over earlier ones.
     pub(super) fn ingest(&self, state: StateId, file: PathBuf) -> Result<(), Failure> {
-        let mut options = IngestExternalFileOptions::default();
-        options.set_move_files(true);
-        self.db
-            .ingest_external_file_cf_opts(self.family(state)?, &options, vec![file])
-            .map_err(|error| failed(format!("take sorted entries into {}", self.name(state)))(error))
+        let name = self.name(state);
+        self.files.take(state, name, file).map_err(failed(format!("take sorted entries into {name}")))
     }
 
     /// Options for files that [`Self::ingest`] takes.
@@ -214,30 +225,36 @@ impl Store {
         self.workspace.sorted_dir().join(format!("{number}.sst"))
     }
 
-    /// Hard links of all files that RocksDB has now, which hold everything written so far.
+    /// Hard links of all files that RocksDB has now, which hold everything written so far; with [`Backend::Memory`] everything
+    /// written since the snapshot before, and nothing else.
     pub fn snapshot(&self, checkpoint: CheckpointId) -> Result<Snapshot, Failure> {
         let dir = self.workspace.snapshot_dir(&checkpoint.to_string());
-        Checkpoint::new(&self.db)
-            .and_then(|links| links.create_checkpoint(&dir))
-            .map_err(|error| failed(format!("link snapshot {}", dir.display()))(error))?;
+        let families = self.states.iter().enumerate();
+        let families = families
+            .map(|(number, (state, name))| (StateId(number), name.as_str(), self.tuning.family(state.ttl_ms, &self.horizon)));
+        self.files.link(&dir, families).map_err(failed(format!("link snapshot {}", dir.display())))?;
         Snapshot::of(dir)
     }
 
     /// About how many keys a state has.
     pub(super) fn estimated_keys(&self, state: StateId) -> Result<u64, Failure> {
         let property = rocksdb::properties::ESTIMATE_NUM_KEYS;
-        Ok(self.db.property_int_value_cf(self.family(state)?, property).map_err(failed("read a property"))?.unwrap_or(0))
+        self.files.with(|db| {
+            Ok(db.property_int_value_cf(self.family(db, state)?, property).map_err(failed("read a property"))?.unwrap_or(0))
+        })
     }
 
     /// Bytes that RocksDB uses now; the tables' part is added by who has them.
     #[must_use]
     pub fn memory(&self) -> MemoryReport {
         let sum = |property: &rocksdb::properties::PropName| -> usize {
-            let families = self.states.iter().filter_map(|(_, name)| self.db.cf_handle(name));
-            families
-                .filter_map(|family| self.db.property_int_value_cf(family, property).ok().flatten())
-                .map(|bytes| bytes as usize)
-                .sum()
+            self.files.with(|db| {
+                let families = self.states.iter().filter_map(|(_, name)| db.cf_handle(name));
+                families
+                    .filter_map(|family| db.property_int_value_cf(family, property).ok().flatten())
+                    .map(|bytes| bytes as usize)
+                    .sum()
+            })
         };
         let (block_cache, pinned) = self.tuning.cache_usage();
         MemoryReport {
@@ -257,11 +274,11 @@ impl Store {
 
     /// Compacts everything now: for tests and for measuring.
     pub fn compact(&self) {
-        for (_, name) in &self.states {
-            if let Some(family) = self.db.cf_handle(name) {
-                self.db.compact_range_cf(family, None::<&[u8]>, None::<&[u8]>);
+        self.files.with(|db| {
+            for family in self.states.iter().filter_map(|(_, name)| db.cf_handle(name)) {
+                db.compact_range_cf(family, None::<&[u8]>, None::<&[u8]>);
             }
-        }
+        });
     }
 }
 

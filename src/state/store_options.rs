@@ -1,6 +1,6 @@
 //! How RocksDB is tuned, and why.
 
-use super::{Horizon, Settings};
+use super::{Backend, Horizon, Settings};
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, Options, WriteBufferManager,
     statistics::{StatsLevel, Ticker},
@@ -12,6 +12,7 @@ pub(super) struct Tuning {
     blocks: BlockBasedOptions,
     cache: Cache,
     memtables: usize,
+    backend: Backend,
 }
 
 impl Tuning {
@@ -50,7 +51,7 @@ impl Tuning {
             database.enable_statistics();
             database.set_statistics_level(StatsLevel::ExceptTimers);
         }
-        Self { database, blocks, cache, memtables: split.memtables }
+        Self { database, blocks, cache, memtables: split.memtables, backend: settings.backend }
     }
 
     pub(super) fn database(&self) -> &Options {
@@ -72,6 +73,8 @@ impl Tuning {
         options.set_level_zero_stop_writes_trigger(64);
         options.set_target_file_size_base(16 << 20);
         options.set_max_bytes_for_level_base(64 << 20);
+        // Each checkpoint replaces everything: there is nothing to merge.
+        options.set_disable_auto_compactions(self.backend == Backend::Memory);
         if let Some(ttl_ms) = ttl_ms {
             horizon.install(&mut options, ttl_ms);
         }

@@ -123,6 +123,88 @@ fn memory_stays_bounded_under_a_state_of_many_times_the_budget() {
 }
 
 #[test]
+fn a_table_in_memory_refuses_to_grow_beyond_it_and_names_the_settings() {
+    // given all state in memory, and a state larger than it
+    let dir = TempDir::new().unwrap();
+    let settings = Settings { backend: Backend::Memory, ..Settings::new(dir.path(), 8 << 20) };
+    let store = Store::create(workspace(&settings), &[track()], &settings).unwrap();
+    let mut rig = Rig::<String>::over(store, Budget::of(&settings), 1, true);
+    let mut refused = None;
+    for number in 0..200_000 {
+        rig.tables[0].insert(&order(number), "value".into()).unwrap();
+        if number % 500 == 0 {
+            refused = rig.tables[0].maintain().err();
+        }
+        if refused.is_some() {
+            break;
+        }
+    }
+    // then it is not an attempt that fails and is begun again: the settings are too small
+    let failure = refused.expect("it grew and grew");
+    assert_eq!(failure.kind, crate::protocol::FailureKind::Fatal);
+    assert!(failure.message.contains("state.memory = 8MiB") && failure.message.contains("state.backend"), "{failure}");
+    assert!(rig.budget.used() <= rig.budget.limit() + 500_000);
+}
+
+#[test]
+fn a_restore_that_does_not_fit_into_memory_is_refused_as_well() {
+    let dir = TempDir::new().unwrap();
+    let settings = Settings::new(dir.path(), 8 << 20);
+    let mut rig = Rig::<u64>::new(&settings, track(), 8 << 20);
+    for number in 0..100_000 {
+        rig.tables[0].insert(&order(number), 1).unwrap();
+    }
+    let files = keep(&rig.checkpoint(1).snapshot, &dir.path().join("kept"));
+    drop(rig);
+    let settings = Settings { backend: Backend::Memory, ..settings };
+    let store = Store::open_restored(restore(&settings, &files), &[track()], &settings, Unclaimed::Refuse).unwrap();
+    let mut plan = Plan::new(store.clone());
+    let port = plan.port(store.state("track", "order").unwrap());
+    let groups = KeyGroups::default();
+    let options = TableOptions { groups, owned: 0..groups.count(), starts_empty: false };
+    let error = Table::<CompactString, u64>::new(store, port, &Budget::of(&settings), options).unwrap_err();
+    assert!(error.message.contains("state.memory = 8MiB"), "{error}");
+}
+
+#[test]
+fn no_two_snapshots_of_one_attempt_have_tables_of_the_same_name_with_other_content() {
+    // The upload takes a table whose name it knows for uploaded.
+    for backend in [Backend::RocksDb, Backend::Memory] {
+        let dir = TempDir::new().unwrap();
+        let settings = Settings { backend, ..Settings::new(dir.path(), 8 << 20) };
+        let mut rig = Rig::<u64>::new(&settings, track(), 1 << 20);
+        let mut known = std::collections::BTreeMap::new();
+        for number in 0..5 {
+            rig.tables[0].insert(&order(number), 1).unwrap();
+            let snapshot = rig.checkpoint(number as u64 + 1).snapshot;
+            for file in snapshot.files().iter().filter(|file| file.is_immutable()) {
+                let content = fs::read(snapshot.dir().join(&file.name)).unwrap();
+                let before = known.insert(file.name.clone(), content.clone());
+                assert!(before.is_none_or(|before| before == content), "{} changed with {backend:?}", file.name);
+            }
+            let tables = snapshot.files().iter().filter(|file| file.is_immutable()).count();
+            assert!(tables == if backend == Backend::Memory { 1 } else { number + 1 }, "{tables} with {backend:?}");
+        }
+    }
+}
+
+#[test]
+fn a_table_in_memory_forgets_what_expired_before_the_horizon() {
+    let dir = TempDir::new().unwrap();
+    let settings = Settings { backend: Backend::Memory, ..Settings::new(dir.path(), 8 << 20) };
+    let mut rig = Rig::<Timed<u64>>::new(&settings, track().ttl_ms(50), 1 << 20);
+    for (number, at) in [(0, 0), (1, 100)] {
+        rig.tables[0].insert(&order(number), Timed { written_at: at, value: 7 }).unwrap();
+    }
+    let mut left = |watermark: i64| {
+        rig.store.horizon().raise(watermark);
+        rig.tables[0].maintain().unwrap();
+        rig.tables[0].in_memory()
+    };
+    assert_eq!([left(49), left(50), left(149), left(150)], [2, 1, 1, 0]);
+}
+
+#[test]
 fn a_full_table_waits_for_the_snapshot_before_it_writes_what_came_after() {
     // given two tables, one of which has not yet sent its part of checkpoint 1
     let dir = TempDir::new().unwrap();

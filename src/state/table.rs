@@ -7,7 +7,7 @@
 //! whatever its size.
 
 use super::{
-    Budget, Key, KeyGroups, Port, StateId, StateKey, StateValue, Store,
+    Budget, Key, KeyGroups, Port, StateId, StateKey, StateKind, StateValue, Store,
     absence::{Absence, KeyFilter},
     budget::{FilterShare, Share},
     chunk::Chunk,
@@ -49,6 +49,10 @@ pub struct Table<K, V> {
     pub(super) nothing_evictable_at: Option<u32>,
     /// The last chunk that the writer was asked to write at once.
     pub(super) hurried: u32,
+    /// All entries are here, and each snapshot is written whole (see [`super::whole`]).
+    pub(super) is_whole: bool,
+    /// Where [`Self::sweep`] goes on.
+    pub(super) broom: u32,
     scratch: Vec<u8>,
 }
 
@@ -75,18 +79,23 @@ impl<K: StateKey, V: StateValue> Table<K, V> {
                 K::shape()
             )));
         }
-        let absence = match options.starts_empty {
+        let is_whole = store.is_in_memory();
+        let absence = match options.starts_empty || is_whole {
             true => Absence::Complete,
             false => Self::learn(&store, port.state(), &options.owned, &options.groups, budget)?,
         };
         let entries = (budget.limit() / 4 / Slots::<K, V>::SLOT_BYTES).min(1 << 18);
-        Ok(Self {
+        let mut slots = Slots::with_capacity(entries);
+        if descriptor.kind == StateKind::Map {
+            slots.keep_order();
+        }
+        let mut table = Self {
             store,
             port,
             groups: options.groups,
             owned: options.owned,
             share: Share::of(budget.clone()),
-            slots: Slots::with_capacity(entries),
+            slots,
             absence,
             generation: 1,
             dirty: Vec::new(),
@@ -99,8 +108,14 @@ impl<K: StateKey, V: StateValue> Table<K, V> {
             hand: 0,
             nothing_evictable_at: None,
             hurried: 0,
+            is_whole,
+            broom: 0,
             scratch: Vec::new(),
-        })
+        };
+        if is_whole && !options.starts_empty {
+            table.load_all()?;
+        }
+        Ok(table)
     }
 
     /// Begins to learn which keys the store has.
@@ -200,7 +215,7 @@ impl<K: StateKey, V: StateValue> Table<K, V> {
     }
 
     fn load(&mut self, key: &Key<K>) -> Result<Option<u32>, Failure> {
-        let group = self.group_of(key)?;
+        let group = self.group_of(key.hash)?;
         self.scratch.clear();
         self.scratch.extend_from_slice(&group.to_be_bytes());
         key.value.encode(&mut self.scratch);
@@ -214,7 +229,7 @@ impl<K: StateKey, V: StateValue> Table<K, V> {
 
     /// A new, changed entry for a key that is not in memory.
     fn create(&mut self, key: &Key<K>, value: Option<V>, may_be_stored: bool) -> Result<u32, Failure> {
-        let group = self.group_of(key)?;
+        let group = self.group_of(key.hash)?;
         self.create_in(group, key.slot(), key.value.clone(), value, may_be_stored)
     }
 
@@ -234,7 +249,7 @@ impl<K: StateKey, V: StateValue> Table<K, V> {
         if may_be_stored {
             slot.set_may_be_stored();
         }
-        self.dirty.push(number);
+        self.note_changed(number);
         Ok(number)
     }
 
@@ -250,8 +265,9 @@ impl<K: StateKey, V: StateValue> Table<K, V> {
         self.slots.remove(number).map(|_| ())
     }
 
-    fn group_of(&self, key: &Key<K>) -> Result<u16, Failure> {
-        let group = self.groups.group(key.hash);
+    /// The key group of a hash, which is one of this task's.
+    pub(super) fn group_of(&self, hash: u64) -> Result<u16, Failure> {
+        let group = self.groups.group(hash);
         if self.owned.contains(&group) {
             return Ok(group);
         }

@@ -1,6 +1,7 @@
 //! The graph while it is built.
 
-use super::operator::{Bare, Declare, Emit, FlatMap, KeepKey, KeyedCollector, KeyedProcess, OperatorContext, Output, Wrap};
+use super::declare::Declare;
+use super::operator::{Bare, Emit, FlatMap, KeepKey, KeyedCollector, KeyedProcess, OperatorContext, Output, Wrap};
 use crate::engine::{
     Halt,
     chain::{Collector, Shared, fan_out},
@@ -63,6 +64,16 @@ impl Draft {
     fn name(&mut self, name: &str) {
         if !self.names.insert(name.to_owned()) {
             self.errors.push(format!("two operators are named {name:?}: a name is an operator's identity, give each its own"));
+        }
+    }
+
+    /// Keyed states are checked where they get their files; these have none.
+    fn operator_states(&mut self, states: &[StateDescriptor]) {
+        for (place, state) in states.iter().enumerate() {
+            self.errors.extend(state.check().err().map(|failure| failure.message));
+            if states.iter().take(place).any(|other| other.name == state.name) {
+                self.errors.push(format!("two states have the same name {}: give them different names", state.column_family()));
+            }
         }
     }
 }
@@ -287,16 +298,17 @@ impl<K: StateKey, T: Clone + Send + 'static> KeyedStream<K, T> {
                 }
                 vertex.operators.push(name.to_owned());
             }
-            let states: Vec<StateDescriptor> = declared.into_states();
-            draft.plan.states.extend(states);
+            let (keyed, of_operator) = declared.into_states();
+            draft.operator_states(&of_operator);
+            draft.plan.states.extend(keyed);
+            draft.plan.operator_states.extend(of_operator);
         }
         let name: Arc<str> = name.into();
         self.stream.consumers.add(Arc::new(move |builder| {
             let main = out.build(builder)?;
             let mut context = OperatorContext::new(builder, &name);
             let operator = make(&mut context)?;
-            let sides = context.into_sides();
-            Ok(shared(KeyedCollector::new(Arc::clone(&name), operator, main, sides, wrap)))
+            Ok(shared(KeyedCollector::new(Arc::clone(&name), operator, main, context.into_parts(), wrap)))
         }));
     }
 }

@@ -9,7 +9,9 @@
 //! ```
 
 mod app;
+mod declare;
 mod harness;
+mod held;
 mod operator;
 mod state;
 mod window;
@@ -22,9 +24,13 @@ pub use crate::engine::{Halt, MAX_WATERMARK, MIN_WATERMARK, OperatorCounter, Ope
 pub use crate::protocol::Failure;
 pub use crate::state::{Key, StateKey, StateValue};
 pub use app::{App, KeyedStream, SideStream, Stream};
+pub use declare::{Declare, Expiring};
 pub use harness::{Harness, Outputs};
-pub use operator::{Declare, Emit, KeyedProcess, OperatorContext, Output};
-pub use state::{StateHandle, ValueState};
+pub use operator::{Emit, KeyedProcess, OperatorContext, Output};
+pub use state::{
+    Accumulate, AggregatingState, BroadcastState, ListState, MapState, OperatorList, ReducingState, State, StateHandle, Ttl,
+    ValueState,
+};
 pub use window::{Aggregate, Late, TumblingWindows, Window};
 
 /// What operators return. Any [`Failure`] ends the attempt; the restart strategy decides what follows.

@@ -1,17 +1,21 @@
 //! Operators with keyed state, and what they are given.
 
-use super::{app::SideStream, state::StateHandle, state::ValueState};
+use super::{
+    app::SideStream,
+    held::{Held, Kept},
+    state::{EventTime, State, StateHandle},
+};
 use crate::engine::{
-    Halt, MAX_WATERMARK, Mark, OperatorCounter, OperatorEvents, Timestamp,
+    Halt, MAX_WATERMARK, MIN_WATERMARK, Mark, OperatorCounter, OperatorEvents, Timestamp,
     chain::{Collector, Downstream, Shared},
     context::Builder,
     exchange::Keyed,
-    snapshot::{OperatorSnapshots, Redistribution},
+    snapshot::{ElementKind, OperatorSnapshots, Redistribution},
 };
 use crate::protocol::Failure;
-use crate::state::{Key, StateDescriptor, StateKey, StateValue};
+use crate::state::{Key, StateDescriptor, StateKey, StateValue, Table};
 use serde_json::Value;
-use std::{cell::RefCell, marker::PhantomData, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, marker::PhantomData, rc::Rc, sync::Arc};
 
 /// An operator that sees each record with its key. It runs on one thread and owns what it holds; several of them share the
 /// key space.
@@ -34,7 +38,7 @@ pub trait KeyedProcess<K, T>: 'static {
         Ok(())
     }
 
-    /// Elements of the operator's list state; they come back through [`OperatorContext::restored`].
+    /// Elements without a name that belong to this task instead of keys; they come back through [`OperatorContext::restored`].
     fn snapshot(&mut self) -> Result<Vec<Value>, Halt> {
         Ok(Vec::new())
     }
@@ -76,53 +80,52 @@ impl<T> Output<T> {
     }
 }
 
-/// Names an operator's states while the graph is built.
-pub struct Declare {
-    operator: String,
-    states: Vec<StateDescriptor>,
-}
-
-impl Declare {
-    pub(super) fn new(operator: &str) -> Self {
-        Self { operator: operator.to_owned(), states: Vec::new() }
-    }
-
-    /// Keyed state: one value per key. `name` is its identity within the operator.
-    pub fn value<K: StateKey, V: StateValue>(&mut self, name: &str) -> StateHandle<K, V> {
-        let descriptor = StateDescriptor::value::<K>(&self.operator, name).holding::<V>();
-        self.states.push(descriptor.clone());
-        StateHandle::new(descriptor)
-    }
-
-    /// As [`Declare::value`], with a time to live in event time, counted from [`StateValue::written_at`]. An expired entry
-    /// is removed some time after it expired: the operator must not rely on it being gone.
-    pub fn value_with_ttl<K: StateKey, V: StateValue>(&mut self, name: &str, ttl: Duration) -> StateHandle<K, V> {
-        let millis = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
-        let descriptor = StateDescriptor::value::<K>(&self.operator, name).holding::<V>().ttl_ms(millis);
-        self.states.push(descriptor.clone());
-        StateHandle::new(descriptor)
-    }
-
-    pub(super) fn into_states(self) -> Vec<StateDescriptor> {
-        self.states
-    }
-}
-
 /// What an operator is made with, in each task.
 pub struct OperatorContext<'a, 'b> {
     builder: &'a mut Builder<'b>,
     name: Arc<str>,
     sides: Vec<Rc<RefCell<dyn Downstream>>>,
+    held: Held,
 }
 
 impl<'a, 'b> OperatorContext<'a, 'b> {
     pub(super) fn new(builder: &'a mut Builder<'b>, name: &Arc<str>) -> Self {
-        Self { builder, name: Arc::clone(name), sides: Vec::new() }
+        let held = Held::of(builder.context.subtask);
+        Self { builder, name: Arc::clone(name), sides: Vec::new(), held }
     }
 
-    /// The state that `handle` declared, for the key groups of this task.
-    pub fn state<K: StateKey, V: StateValue>(&mut self, handle: &StateHandle<K, V>) -> Result<ValueState<K, V>, Failure> {
-        Ok(ValueState::new(self.builder.table::<K, V>(handle.descriptor())?))
+    /// The state that `handle` declared: of a keyed one, what belongs to the key groups of this task.
+    pub fn state<S: State>(&mut self, handle: &StateHandle<S>) -> Result<S, Failure> {
+        S::open(self, handle)
+    }
+
+    pub(super) fn table<K: StateKey, V: StateValue>(
+        &mut self,
+        descriptor: &StateDescriptor,
+    ) -> Result<Rc<RefCell<Table<K, V>>>, Failure> {
+        self.builder.table(descriptor)
+    }
+
+    /// Event time, for states whose time to live is judged by it.
+    pub(super) fn time(&mut self) -> Rc<EventTime> {
+        let stored = self.restored_elements(ElementKind::EventTime, "").first().and_then(Value::as_i64);
+        let watermark = self.restored_watermark().filter(|time| *time != MAX_WATERMARK);
+        self.held.time(|| stored.max(watermark).unwrap_or(MIN_WATERMARK))
+    }
+
+    /// Elements of the operator state `name` that all subtasks stored.
+    pub(super) fn restored_elements(&self, kind: ElementKind, name: &str) -> Vec<Value> {
+        self.builder.restored_elements(&self.name, kind, name)
+    }
+
+    /// Number of this subtask, and how many there are.
+    pub(super) fn place(&self) -> (usize, usize) {
+        (self.builder.context.subtask, self.builder.context.parallelism)
+    }
+
+    /// This operator state is a part of the snapshots from now on.
+    pub(super) fn keep(&mut self, kept: Rc<dyn Kept>) {
+        self.held.keep(kept);
     }
 
     /// A side output.
@@ -132,7 +135,8 @@ impl<'a, 'b> OperatorContext<'a, 'b> {
         Ok(Output::new(collector))
     }
 
-    /// The elements of the operator's list state that this task restores.
+    /// Of the elements that [`KeyedProcess::snapshot`] gave in all tasks, those that this task restores. A state with a name and a type
+    /// is declared instead ([`super::OperatorList`]).
     pub fn restored(&self, how: Redistribution) -> Vec<Value> {
         self.builder.restored(&self.name, how)
     }
@@ -147,8 +151,8 @@ impl<'a, 'b> OperatorContext<'a, 'b> {
         self.builder.context.metrics.counter(events)
     }
 
-    pub(super) fn into_sides(self) -> Vec<Rc<RefCell<dyn Downstream>>> {
-        self.sides
+    pub(super) fn into_parts(self) -> (Vec<Rc<RefCell<dyn Downstream>>>, Held) {
+        (self.sides, self.held)
     }
 }
 
@@ -207,6 +211,7 @@ pub(super) struct KeyedCollector<K, T, P: KeyedProcess<K, T>, W: Wrap<K, P::Out>
     operator: P,
     main: Shared<W::Record>,
     sides: Vec<Rc<RefCell<dyn Downstream>>>,
+    held: Held,
     wrap: W,
     input: PhantomData<fn(K, T)>,
 }
@@ -216,10 +221,10 @@ impl<K: StateKey, T: 'static, P: KeyedProcess<K, T>, W: Wrap<K, P::Out>> KeyedCo
         name: Arc<str>,
         operator: P,
         main: Shared<W::Record>,
-        sides: Vec<Rc<RefCell<dyn Downstream>>>,
+        (sides, held): (Vec<Rc<RefCell<dyn Downstream>>>, Held),
         wrap: W,
     ) -> Self {
-        Self { name, operator, main, sides, wrap, input: PhantomData }
+        Self { name, operator, main, sides, held, wrap, input: PhantomData }
     }
 
     /// Calls the operator outside of any record.
@@ -239,12 +244,14 @@ impl<K: StateKey, T: 'static, P: KeyedProcess<K, T>, W: Wrap<K, P::Out>> KeyedCo
 
 impl<K: StateKey, T: 'static, P: KeyedProcess<K, T>, W: Wrap<K, P::Out>> Downstream for KeyedCollector<K, T, P, W> {
     fn mark(&mut self, mark: Mark) -> Result<(), Halt> {
+        self.held.advance(mark.watermark);
         self.without_key(mark.watermark, |operator, out| operator.on_watermark(mark.watermark, out))?;
         self.main.borrow_mut().mark(mark)?;
         self.sides.iter().try_for_each(|side| side.borrow_mut().mark(mark))
     }
 
     fn end(&mut self) -> Result<(), Halt> {
+        self.held.advance(MAX_WATERMARK);
         self.without_key(MAX_WATERMARK, |operator, out| operator.on_end(out))?;
         self.main.borrow_mut().end()?;
         self.sides.iter().try_for_each(|side| side.borrow_mut().end())
@@ -252,6 +259,7 @@ impl<K: StateKey, T: 'static, P: KeyedProcess<K, T>, W: Wrap<K, P::Out>> Downstr
 
     fn snapshot(&mut self, into: &mut OperatorSnapshots) -> Result<(), Halt> {
         into.put(&self.name, self.operator.snapshot()?);
+        into.put(&self.name, self.held.snapshot()?);
         self.main.borrow_mut().snapshot(into)?;
         self.sides.iter().try_for_each(|side| side.borrow_mut().snapshot(into))
     }
@@ -260,7 +268,8 @@ impl<K: StateKey, T: 'static, P: KeyedProcess<K, T>, W: Wrap<K, P::Out>> Downstr
 impl<K: StateKey, T: 'static, P: KeyedProcess<K, T>, W: Wrap<K, P::Out>> Collector<Keyed<K, T>> for KeyedCollector<K, T, P, W> {
     fn collect(&mut self, timestamp: Timestamp, record: Keyed<K, T>) -> Result<(), Halt> {
         let Keyed { key, value, .. } = record;
-        let Self { operator, main, wrap, .. } = self;
+        let Self { operator, main, wrap, held, .. } = self;
+        held.record(timestamp);
         let mut collect = |at, value| main.borrow_mut().collect(at, wrap.under(&key, at, value));
         operator.process(&key, timestamp, value, &mut Emit { collect: &mut collect, timestamp })
     }

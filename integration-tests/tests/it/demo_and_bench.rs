@@ -27,7 +27,15 @@ fn a_short_bench_prints_every_figure() {
         let table = run(env!("CARGO_BIN_EXE_bench"), &[], &[("EVENTS", "20000"), ("RUNS", "1"), ("KILLS", "1")])?;
         says(
             &table,
-            &["interval 5s | interval 1s", "events per second", "CPU-seconds", "peak memory", "barrier stall", "kill -9"],
+            &[
+                "interval 5s, parallelism 1 | interval 1s, parallelism 1",
+                "reference work",
+                "events per second",
+                "CPU-seconds",
+                "peak memory",
+                "barrier stall",
+                "kill -9",
+            ],
         )?;
         ensure!(!table.contains("NaN") && !table.contains("inf"), "{table}");
         Ok(())

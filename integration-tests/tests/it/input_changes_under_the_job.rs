@@ -53,11 +53,12 @@ fn retention_that_overtakes_a_frozen_job_ends_it_with_4() {
         service.wait_ready()?;
         service.wait_metric("sluicegate_records_in_total", 1_000.0, END)?;
         service.wait_checkpoints(2)?;
+        // Before it is frozen: an offset that it has sent in a transaction which is open then could not be read for a minute.
+        let cluster = job.cluster()?;
+        let committed = cluster.committed(&job.group(), &job.input())?;
         service.pause()?;
         // When records that it has not read are deleted
         job.generate(Load::of(10 * EVENTS).more())?;
-        let cluster = job.cluster()?;
-        let committed = cluster.committed(&job.group(), &job.input())?;
         for (partition, (offset, _)) in &committed {
             cluster.delete_records(&job.input(), *partition, offset + 20_000)?;
         }

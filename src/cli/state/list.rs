@@ -5,6 +5,8 @@ use super::{
     looking::{Described, Where},
 };
 use crate::{
+    checkpoint::OperatorEntry,
+    engine::snapshot::{ElementKind, NamedElement},
     protocol::Failure,
     state::{Entry, KeyShape, StateDescriptor, StateKind, Stored, ValueShape, inspect},
 };
@@ -53,6 +55,9 @@ struct ListedState {
 #[serde(rename_all = "camelCase")]
 struct ListedElements {
     operator: String,
+    /// None for elements without a name.
+    state: Option<String>,
+    kind: Option<ElementKind>,
     elements: usize,
     /// As JSON.
     bytes: usize,
@@ -76,19 +81,32 @@ fn listed(described: &Described, stored: &Stored) -> Result<Listed, Failure> {
     let states = described.states.iter().map(|state| count(stored, &state.column_family(), Some(state)));
     let known = |name: &String| described.states.iter().any(|state| state.column_family() == *name);
     let others = stored.names().iter().filter(|name| !known(name)).map(|name| count(stored, name, None));
-    let elements = manifest.operators.iter().filter(|operator| !operator.operator_state.is_empty());
     Ok(Listed {
         checkpoint: manifest.checkpoint.0,
         committed: described.found.committed,
         states: states.chain(others).collect::<Result<_, _>>()?,
-        operator_state: elements
-            .map(|operator| ListedElements {
-                operator: operator.name.clone(),
-                elements: operator.operator_state.len(),
-                bytes: operator.operator_state.iter().map(|element| element.to_string().len()).sum(),
-            })
-            .collect(),
+        operator_state: manifest.operators.iter().flat_map(elements).collect(),
     })
+}
+
+/// What lies in the manifest, by the names of states. Event time is no state.
+fn elements(operator: &OperatorEntry) -> Vec<ListedElements> {
+    let mut listed: Vec<ListedElements> = Vec::new();
+    for element in &operator.operator_state {
+        let (state, kind, bytes) = match NamedElement::read(element) {
+            Some(NamedElement { kind: ElementKind::EventTime, .. }) => continue,
+            Some(named) => (Some(named.state), Some(named.kind), named.element.to_string().len()),
+            None => (None, None, element.to_string().len()),
+        };
+        match listed.iter_mut().find(|other| other.state == state && other.kind == kind) {
+            Some(same) => {
+                same.elements += 1;
+                same.bytes += bytes;
+            }
+            None => listed.push(ListedElements { operator: operator.name.clone(), state, kind, elements: 1, bytes }),
+        }
+    }
+    listed
 }
 
 fn count(stored: &Stored, name: &str, state: Option<&StateDescriptor>) -> Result<ListedState, Failure> {
@@ -125,7 +143,11 @@ fn text(described: &Described, listed: &Listed) -> String {
         let kind = match state.kind {
             Some(StateKind::Value) => "value",
             Some(StateKind::Map) => "map",
+            Some(StateKind::List) => "list",
+            Some(StateKind::Reducing) => "reducing",
+            Some(StateKind::Aggregating) => "aggregating",
             Some(StateKind::Operator) => "operator",
+            Some(StateKind::Broadcast) => "broadcast",
             None => "not in the manifest",
         };
         table.add_row([
@@ -140,10 +162,16 @@ fn text(described: &Described, listed: &Listed) -> String {
             HumanBytes(state.file_bytes).to_string(),
         ]);
     }
-    for ListedElements { operator, elements, bytes } in &listed.operator_state {
+    for ListedElements { operator, state, kind, elements, bytes } in &listed.operator_state {
+        let kind = match kind {
+            Some(ElementKind::Broadcast) => "broadcast",
+            Some(ElementKind::List) => "list of tasks",
+            Some(ElementKind::EventTime) | None => "elements of tasks",
+        };
+        let state = state.clone().unwrap_or_else(|| "-".to_owned());
         let (entries, bytes) = (HumanCount(*elements as u64).to_string(), HumanBytes(*bytes as u64).to_string());
-        let [none, kind, in_manifest] = ["-", "elements of tasks", "in the manifest"].map(str::to_owned);
-        table.add_row([operator.clone(), none.clone(), kind, none.clone(), none.clone(), none, entries, bytes, in_manifest]);
+        let [none, kind, in_manifest] = ["-", kind, "in the manifest"].map(str::to_owned);
+        table.add_row([operator.clone(), state, kind, none.clone(), none.clone(), none, entries, bytes, in_manifest]);
     }
     format!("checkpoint {}, {}\n\n{table}", listed.checkpoint, chosen::mark(&described.found))
 }

@@ -58,7 +58,7 @@ fn plan() -> Plan {
         operators: vec!["counts".to_owned()],
         run: Arc::new(run),
     };
-    Plan { vertices: vec![vertex], edges: Vec::new(), topics: vec![OUTPUT.to_owned()], states: Vec::new() }
+    Plan { vertices: vec![vertex], edges: Vec::new(), topics: vec![OUTPUT.to_owned()], ..Plan::default() }
 }
 
 /// The fibers of an attempt and the ways to wake them.

@@ -1,0 +1,150 @@
+//! Naming an operator's states while the graph is built.
+
+use super::state::{
+    Accumulate, AggregatingState, BroadcastState, Elements, ListState, MapState, OperatorList, Reduce, ReducingState, State,
+    StateHandle, Ttl, ValueState,
+};
+use crate::engine::snapshot::Redistribution;
+use crate::state::{StateDescriptor, StateKey, StateKind, StateValue};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{sync::Arc, time::Duration};
+
+/// Names an operator's states while the graph is built. A name is a state's identity within the operator; what a state of each kind can
+/// do is told where its type is.
+pub struct Declare {
+    operator: String,
+    keyed: Vec<StateDescriptor>,
+    of_operator: Vec<StateDescriptor>,
+}
+
+impl Declare {
+    pub(super) fn new(operator: &str) -> Self {
+        Self { operator: operator.to_owned(), keyed: Vec::new(), of_operator: Vec::new() }
+    }
+
+    /// One value per key.
+    pub fn value<K: StateKey, V: StateValue>(&mut self, name: &str) -> StateHandle<ValueState<K, V>> {
+        self.keyed::<K, V, _>(StateKind::Value, name, None, ())
+    }
+
+    /// As [`Declare::value`], with a time to live in event time, counted from [`StateValue::written_at`]. An expired entry
+    /// is removed some time after it expired: the operator must not rely on it being gone. [`Declare::with_ttl`] is for operators that
+    /// do not want to judge that themselves.
+    pub fn value_with_ttl<K: StateKey, V: StateValue>(&mut self, name: &str, ttl: Duration) -> StateHandle<ValueState<K, V>> {
+        let millis = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        let descriptor = StateDescriptor::value::<K>(&self.operator, name).holding::<V>().ttl_ms(millis);
+        self.keyed.push(descriptor.clone());
+        StateHandle::new(descriptor, None, ())
+    }
+
+    /// A list per key.
+    pub fn list<K: StateKey, V: StateValue>(&mut self, name: &str) -> StateHandle<ListState<K, V>> {
+        self.keyed::<K, Elements<V>, _>(StateKind::List, name, None, ())
+    }
+
+    /// A map per key.
+    pub fn map<K: StateKey, MK: StateKey, MV: StateValue>(&mut self, name: &str) -> StateHandle<MapState<K, MK, MV>> {
+        self.keyed::<(K, MK), MV, _>(StateKind::Map, name, None, ())
+    }
+
+    /// One value per key, into which `reduce` brings each value that is added.
+    pub fn reducing<K: StateKey, V: StateValue>(
+        &mut self,
+        name: &str,
+        reduce: impl Fn(&mut V, V) + Send + Sync + 'static,
+    ) -> StateHandle<ReducingState<K, V>> {
+        self.keyed::<K, V, _>(StateKind::Reducing, name, None, Arc::new(reduce) as Reduce<V>)
+    }
+
+    /// An accumulator per key.
+    pub fn aggregating<K: StateKey, A: Accumulate>(&mut self, name: &str, aggregate: A) -> StateHandle<AggregatingState<K, A>> {
+        self.keyed::<K, A::Accumulator, _>(StateKind::Aggregating, name, None, aggregate)
+    }
+
+    /// The state that is declared with what this gives has a time to live: `declare.with_ttl(ttl).list::<K, V>("recent")`.
+    pub fn with_ttl(&mut self, ttl: Ttl) -> Expiring<'_> {
+        Expiring { declare: self, ttl }
+    }
+
+    /// A list of each subtask, given out anew as `how` says when the job restarts.
+    pub fn operator_list<T: Serialize + DeserializeOwned + 'static>(
+        &mut self,
+        name: &str,
+        how: Redistribution,
+    ) -> StateHandle<OperatorList<T>> {
+        self.of_operator(StateKind::Operator, name, how)
+    }
+
+    /// A map that is the same on every subtask.
+    pub fn broadcast<K, V>(&mut self, name: &str) -> StateHandle<BroadcastState<K, V>>
+    where
+        K: Ord + Serialize + DeserializeOwned + 'static,
+        V: Serialize + DeserializeOwned + 'static,
+    {
+        self.of_operator(StateKind::Broadcast, name, ())
+    }
+
+    fn keyed<K: StateKey, V: StateValue, S: State>(
+        &mut self,
+        kind: StateKind,
+        name: &str,
+        ttl: Option<Ttl>,
+        given: S::Given,
+    ) -> StateHandle<S> {
+        let descriptor = StateDescriptor::value::<K>(&self.operator, name).kind(kind).holding::<V>();
+        let descriptor = match ttl {
+            Some(ttl) => descriptor.ttl_ms(ttl.descriptor_millis()),
+            None => descriptor,
+        };
+        self.keyed.push(descriptor.clone());
+        StateHandle::new(descriptor, ttl, given)
+    }
+
+    fn of_operator<S: State>(&mut self, kind: StateKind, name: &str, given: S::Given) -> StateHandle<S> {
+        let descriptor = StateDescriptor::value::<()>(&self.operator, name).kind(kind);
+        self.of_operator.push(descriptor.clone());
+        StateHandle::new(descriptor, None, given)
+    }
+
+    /// Keyed states, and those of the operator.
+    pub(super) fn into_states(self) -> (Vec<StateDescriptor>, Vec<StateDescriptor>) {
+        (self.keyed, self.of_operator)
+    }
+}
+
+/// Names states with a time to live, see [`Declare::with_ttl`].
+pub struct Expiring<'d> {
+    declare: &'d mut Declare,
+    ttl: Ttl,
+}
+
+impl Expiring<'_> {
+    /// One value per key.
+    pub fn value<K: StateKey, V: StateValue>(self, name: &str) -> StateHandle<ValueState<K, V>> {
+        self.declare.keyed::<K, V, _>(StateKind::Value, name, Some(self.ttl), ())
+    }
+
+    /// A list per key, each of its elements with a time of its own.
+    pub fn list<K: StateKey, V: StateValue>(self, name: &str) -> StateHandle<ListState<K, V>> {
+        self.declare.keyed::<K, Elements<V>, _>(StateKind::List, name, Some(self.ttl), ())
+    }
+
+    /// A map per key, each of its entries with a time of its own.
+    pub fn map<K: StateKey, MK: StateKey, MV: StateValue>(self, name: &str) -> StateHandle<MapState<K, MK, MV>> {
+        self.declare.keyed::<(K, MK), MV, _>(StateKind::Map, name, Some(self.ttl), ())
+    }
+
+    /// One value per key, into which `reduce` brings each value that is added.
+    pub fn reducing<K: StateKey, V: StateValue>(
+        self,
+        name: &str,
+        reduce: impl Fn(&mut V, V) + Send + Sync + 'static,
+    ) -> StateHandle<ReducingState<K, V>> {
+        self.declare.keyed::<K, V, _>(StateKind::Reducing, name, Some(self.ttl), Arc::new(reduce) as Reduce<V>)
+    }
+
+    /// An accumulator per key.
+    pub fn aggregating<K: StateKey, A: Accumulate>(self, name: &str, aggregate: A) -> StateHandle<AggregatingState<K, A>> {
+        self.declare.keyed::<K, A::Accumulator, _>(StateKind::Aggregating, name, Some(self.ttl), aggregate)
+    }
+}
