@@ -63,17 +63,18 @@ impl Files {
         }
     }
 
-    /// Links what was taken so far into `dir`. `families` has all states with the options of their column families.
-    pub(super) fn link<'a>(&self, dir: &Path, families: impl Iterator<Item = (StateId, &'a str, Options)>) -> Result<(), String> {
+    /// Links what was taken so far into `dir`. `names` are the column families of all states, by their numbers; `options` are for those
+    /// that are made anew, and outlive them.
+    pub(super) fn link<'n>(&self, dir: &Path, names: impl Iterator<Item = &'n str>, options: &Options) -> Result<(), String> {
         match self {
             Self::Growing(db) => hard_links(db, dir),
             Self::Whole(whole) => {
                 let files = std::mem::take(&mut *whole.aside.lock().unwrap_or_else(PoisonError::into_inner));
                 let mut db = whole.db.write().unwrap_or_else(PoisonError::into_inner);
-                for (state, name, options) in families {
+                for (number, name) in names.enumerate() {
                     db.drop_cf(name).map_err(Error::into_string)?;
-                    db.create_cf(name, &options).map_err(Error::into_string)?;
-                    for (_, file) in files.iter().filter(|(of, _)| *of == state) {
+                    db.create_cf(name, options).map_err(Error::into_string)?;
+                    for (_, file) in files.iter().filter(|(of, _)| *of == StateId(number)) {
                         ingest(&db, name, file.clone())?;
                     }
                 }

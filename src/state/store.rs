@@ -41,7 +41,7 @@ pub type Visit<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> Result<bool, Failure>;
 
 /// The RocksDB of one attempt.
 pub struct Store {
-    // Dropped in this order: RocksDB closes before its directory goes.
+    // Dropped in this order: RocksDB closes before its directory goes, and before the options that it was given later.
     files: Files,
     tuning: Tuning,
     file_options: Options,
@@ -229,10 +229,9 @@ impl Store {
     /// written since the snapshot before, and nothing else.
     pub fn snapshot(&self, checkpoint: CheckpointId) -> Result<Snapshot, Failure> {
         let dir = self.workspace.snapshot_dir(&checkpoint.to_string());
-        let families = self.states.iter().enumerate();
-        let families = families
-            .map(|(number, (state, name))| (StateId(number), name.as_str(), self.tuning.family(state.ttl_ms, &self.horizon)));
-        self.files.link(&dir, families).map_err(failed(format!("link snapshot {}", dir.display())))?;
+        let names = self.states.iter().map(|(_, name)| name.as_str());
+        let linked = self.files.link(&dir, names, &self.file_options);
+        linked.map_err(failed(format!("link snapshot {}", dir.display())))?;
         Snapshot::of(dir)
     }
 

@@ -151,7 +151,7 @@ fn a_restore_that_does_not_fit_into_memory_is_refused_as_well() {
     let dir = TempDir::new().unwrap();
     let settings = Settings::new(dir.path(), 8 << 20);
     let mut rig = Rig::<u64>::new(&settings, track(), 8 << 20);
-    for number in 0..100_000 {
+    for number in 0..150_000 {
         rig.tables[0].insert(&order(number), 1).unwrap();
     }
     let files = keep(&rig.checkpoint(1).snapshot, &dir.path().join("kept"));

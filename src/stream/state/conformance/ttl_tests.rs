@@ -176,6 +176,8 @@ fn a_replay_from_a_checkpoint_reads_what_was_read_before_whatever_was_cleaned_up
             attempt.advance(120);
             attempt.store.compact();
             attempt.maintain();
+            // and with each access to another key all that has expired went from memory
+            KINDS.iter().for_each(|kind| assert!(!(kind.is_there)(&attempt.tasks[0].kinds, &key(9))));
             let second = attempt.checkpoint(CheckpointId(2), dir.path());
             let read = |attempt: &mut Attempt, from: Timestamp| -> Vec<bool> {
                 let read = (from..400).step_by(13).flat_map(|watermark| {
