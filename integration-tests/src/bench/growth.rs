@@ -95,6 +95,7 @@ impl Growth {
         growth.send(all)?;
         let looks = growth.work_off(all)?;
         growth.steps = places(orders).into_iter().filter_map(|size| step(&looks, size, stretch)).collect();
+        ensure!(!growth.steps.is_empty(), "{orders} orders are worked off between two checkpoints: too few to measure anything");
         (growth.orders, growth.bytes) = growth.count()?;
         ensure!(growth.orders >= orders, "the state has {} orders instead of {orders}", growth.orders);
         Ok(growth)

@@ -45,9 +45,9 @@ fn a_short_bench_prints_every_figure() {
 #[test]
 fn a_short_bench_of_a_large_state_prints_every_figure() {
     within(LIMIT, || {
-        let variables = [("ORDERS", "10000"), ("BYTES", "2000000"), ("KILLS", "1")];
+        let variables = [("ORDERS", "200000"), ("BYTES", "25000000"), ("KILLS", "1")];
         let table = run(env!("CARGO_BIN_EXE_bench"), &["--state"], &variables)?;
-        says(&table, &["orders in the state", "| 10,000 |", "counted by `state list`", "peak memory", "kill -9"])?;
+        says(&table, &["orders in the state", "| 200,000 |", "counted by `state list`", "peak memory", "kill -9"])?;
         ensure!(!table.contains("NaN") && !table.contains("inf"), "{table}");
         Ok(())
     });
