@@ -15,7 +15,10 @@ use super::{
     value_type::{Choice, Field, Presence, Record, ValueType},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 /// Places that are looked at, of one type: more than anybody reads, and an end for types that are made of each other.
 const PLACES: u32 = 5_000;
@@ -40,7 +43,9 @@ const TEXTS: [&str; 11] = [
 
 /// What values of type `V` look like.
 pub(super) fn value_type<V: DeserializeOwned>() -> ValueType {
-    let mut tracer = Tracer { go: |probe| drop(V::deserialize(probe)), path: Vec::new(), above: Vec::new(), left: PLACES };
+    // A type that panics over a sample has not taken it; a program must not end over a question.
+    let go = |probe: Probe<'_>| drop(catch_unwind(AssertUnwindSafe(|| drop(V::deserialize(probe)))));
+    let mut tracer = Tracer { go, path: Vec::new(), above: Vec::new(), left: PLACES };
     tracer.trace().shape
 }
 
@@ -416,6 +421,14 @@ mod tests {
             }
         }
         #[derive(Deserialize)]
+        #[serde(from = "u32")]
+        struct Picky;
+        impl From<u32> for Picky {
+            fn from(_: u32) -> Self {
+                panic!("never")
+            }
+        }
+        #[derive(Deserialize)]
         #[allow(dead_code)]
         struct Money {
             amount: Decimal,
@@ -424,6 +437,7 @@ mod tests {
         }
         assert_eq!(shown::<Flat>(), "unknown");
         assert_eq!(shown::<Either>(), "any value");
+        assert_eq!(shown::<(Picky, u8)>(), "(u32, unknown)");
         // `currency` takes none of our samples, so that it is not known whether `at` may be missing
         assert_eq!(shown::<Money>(), "{amount: a Decimal type representing a fixed-point number, at?: i64, currency: text}");
     }

@@ -191,3 +191,83 @@ impl<T> Collector<T> for Taking<T> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::FailureKind;
+    use crate::stream::{Aggregate, Late, TumblingWindows, Window};
+    use serde_json::json;
+    use std::time::Duration;
+
+    #[derive(Clone)]
+    struct Count;
+
+    impl Aggregate<String, u32> for Count {
+        type Accumulator = u64;
+        type Out = (String, u64);
+        fn create(&self) -> u64 {
+            0
+        }
+        fn add(&self, sum: &mut u64, value: &u32) {
+            *sum += u64::from(*value);
+        }
+        fn result(&self, key: &String, _: Window, sum: &u64) -> (String, u64) {
+            (key.clone(), *sum)
+        }
+    }
+
+    type Windows = (Outputs<(String, u64)>, Outputs<Late<u32>>);
+
+    fn windows(app: &App, input: &KeyedStream<String, u32>) -> Windows {
+        let late = app.side_output();
+        let counts = input.aggregate("counts", TumblingWindows::of(Duration::from_secs(1)), Count, &late);
+        (Outputs::of(&counts), Outputs::of(&late.stream(&counts)))
+    }
+
+    #[test]
+    fn a_window_fires_by_event_time_and_what_comes_late_goes_to_the_side() {
+        let mut run = Harness::new(windows).unwrap();
+        run.record(100, "a".into(), 1).unwrap();
+        run.record(900, "a".into(), 2).unwrap();
+        run.record(1_100, "a".into(), 4).unwrap();
+        assert_eq!(
+            run.state("counts", "windows").unwrap(),
+            [(r#"[0,"a"]"#.into(), json!(3)), (r#"[1000,"a"]"#.into(), json!(4))].into()
+        );
+        run.watermark(1_000).unwrap();
+        assert_eq!(run.outputs.0.take(), [(999, ("a".into(), 3))]);
+        run.record(200, "a".into(), 8).unwrap();
+        assert_eq!(run.outputs.1.take(), [(200, Late { value: 8, watermark: 1_000 })]);
+        assert!(run.outputs.0.take().is_empty());
+    }
+
+    #[test]
+    fn event_time_and_what_an_operator_holds_besides_its_keyed_state_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut run = Harness::new(windows).unwrap();
+        run.record(1_100, "a".into(), 4).unwrap();
+        run.watermark(1_050).unwrap();
+        run.snapshot(folder.path()).unwrap();
+        run.record(1_200, "a".into(), 1).unwrap();
+        run.snapshot(folder.path()).unwrap();
+        // the newest one is restored, and its open windows with it
+        let mut run = Harness::restore(folder.path(), windows).unwrap();
+        run.record(500, "a".into(), 1).unwrap();
+        assert_eq!(run.outputs.1.take().len(), 1, "the watermark is where it was");
+        run.watermark(2_000).unwrap();
+        assert_eq!(run.outputs.0.take(), [(1_999, ("a".into(), 5))]);
+        assert!(run.state("counts", "windows").unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_a_harness_cannot_run_is_said() {
+        let two = Harness::<String, u32, _>::new(|_, input| Outputs::of(&input.values().key_by(|n| u64::from(*n)).values()));
+        assert!(two.err().unwrap().message.contains("one stage"));
+        let nowhere = tempfile::tempdir().unwrap();
+        let nothing = Harness::<String, u32, _>::restore(nowhere.path(), windows).err().unwrap();
+        assert_eq!(nothing.kind, FailureKind::Refused);
+        let mut run = Harness::<String, u32, _>::new(windows).unwrap();
+        assert!(run.state("counts", "window").unwrap_err().message.contains("counts/window"));
+    }
+}
