@@ -3,7 +3,7 @@
 use super::{State, StateHandle, aging::Aging, entries};
 use crate::engine::{Halt, Timestamp};
 use crate::protocol::Failure;
-use crate::state::{Key, StateKey, StateValue, Table};
+use crate::state::{Key, StateKey, StateValue, Table, ValueType};
 use crate::stream::operator::OperatorContext;
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -182,6 +182,11 @@ impl<V: StateValue> StateValue for Elements<V> {
     fn written_at(&self) -> Option<Timestamp> {
         self.written_at.iter().copied().max()
     }
+
+    /// Both forms say the same of the elements, which is what may not fit.
+    fn value_type() -> ValueType {
+        ValueType::List(Box::new(V::value_type()))
+    }
 }
 
 impl<V: Serialize> Serialize for Elements<V> {
@@ -254,5 +259,12 @@ mod tests {
         for list in [plain, timed] {
             assert_eq!(decode_value::<Elements<String>>(&stored(&list)).unwrap(), list);
         }
+    }
+
+    #[test]
+    fn a_list_whose_elements_cannot_be_read_is_known_before_it_is_read() {
+        let reads = |stored: &ValueType| Elements::<u32>::value_type().reads(stored);
+        assert_eq!(reads(&Elements::<u8>::value_type()), Ok(()));
+        assert!(reads(&Elements::<String>::value_type()).unwrap_err().contains("is text"));
     }
 }
