@@ -117,6 +117,12 @@ fn the_invariants_hold_whatever_befalls_the_job() {
     must_hold(0..SEEDS, None, None);
 }
 
+/// What the long run has found once: a request that came twice, around a commit that was asked for twice.
+#[test]
+fn the_invariants_hold_in_histories_that_were_hard_once() {
+    must_hold(16_665..16_666, None, None);
+}
+
 #[test]
 fn the_same_seed_is_the_same_history() {
     for seed in [1, 7, 42, 99, 12_345] {
