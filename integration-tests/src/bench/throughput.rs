@@ -67,13 +67,13 @@ impl fmt::Display for Figures {
         let broker = self.broker_cpu.map_or_else(|| "-".to_owned(), |cpu| format!("{cpu:.2}"));
         write!(
             f,
-            "{:.0} events/s, {:.2} + {broker} CPU-s/M, {} MiB, {:.0} checkpoints of {:.0} ms; reference work {:.0?}",
+            "{:.0} events/s, {:.2} + {broker} CPU-s/M, {} MiB, {:.0} checkpoints of {:.0} ms; reference work {} ms",
             self.events_per_second,
             self.process_cpu,
             self.peak_memory >> 20,
             self.checkpoints,
             self.checkpoint_mean * 1000.0,
-            self.reference
+            self.reference.as_millis()
         )
     }
 }

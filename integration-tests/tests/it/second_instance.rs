@@ -59,8 +59,10 @@ fn a_frozen_one_that_wakes_after_its_successor_ends_with_3() {
 #[test]
 fn one_that_fails_after_it_was_replaced_does_not_take_the_job_back() {
     within(LIMIT, || {
-        // Given a job that holds still in the middle of a checkpoint, with nothing to read
-        let job = job()?.with_events(Load::of(EVENTS))?;
+        // Given a job that holds still in the middle of a checkpoint, with nothing to read. (Nothing is cleared away, so that it finds
+        // the other one's manifest in the place of its own.)
+        let mut job = job()?.with_events(Load::of(EVENTS))?;
+        job.set("checkpoint.retained", 1_000);
         let mut older = job.start_failing("before-prepare=sleep:8s@3")?;
         wait_until("the pause in the third checkpoint", END, || Ok(older.log()?.contains("before-prepare")))?;
         // When another one takes over, and writes checkpoints with the same numbers meanwhile
