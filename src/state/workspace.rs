@@ -83,7 +83,7 @@ impl Workspace {
 
 impl Drop for Workspace {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.dir) {
+        if let Err(error) = remove(&self.dir) {
             tracing::warn!(dir = %self.dir.display(), %error, "cannot remove local state; the next start will try again");
         }
     }
@@ -98,16 +98,28 @@ fn remove_dead(parent: &Path) -> Result<(), Failure> {
             continue;
         }
         let lock_path = path.join("lock");
-        match open_lock(&lock_path)?.try_lock() {
-            Ok(()) => {
+        match OpenOptions::new().write(true).open(&lock_path).map(|lock| lock.try_lock()) {
+            Ok(Ok(())) => {
                 tracing::info!(dir = %path.display(), "removing local state that a dead process left");
-                fs::remove_dir_all(&path).map_err(failed("remove", &path))?;
+                remove(&path).map_err(failed("remove", &path))?;
             }
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(error)) => return Err(failed("lock", &lock_path)(error)),
+            Ok(Err(TryLockError::WouldBlock)) => {}
+            Ok(Err(TryLockError::Error(error))) => return Err(failed("lock", &lock_path)(error)),
+            // Nobody is making it, since the caller holds the lock for that: whoever did was killed before it had its lock, or removes
+            // it just now, because its attempt has ended.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => remove(&path).map_err(failed("remove", &path))?,
+            Err(error) => return Err(failed("open lock file", &lock_path)(error)),
         }
     }
     Ok(())
+}
+
+/// Removes a directory that another process may be removing, too.
+fn remove(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }
 
 #[cfg(test)]
@@ -137,6 +149,30 @@ mod tests {
         let dir = living.dir().to_owned();
         drop(living);
         assert!(!dir.exists() && second.dir().exists());
+    }
+
+    #[test]
+    fn attempts_that_come_and_go_at_once_do_each_other_no_harm() {
+        // given what a process left that was killed before it had its lock
+        let state = tempfile::tempdir().unwrap();
+        let unlocked = state.path().join("orders/attempt-1-2-3");
+        fs::create_dir_all(&unlocked).unwrap();
+        // when several begin, look at what others have left, and end, again and again
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        let workspace = Workspace::create(state.path(), &job()).unwrap();
+                        for number in 0..8 {
+                            fs::write(workspace.sorted_dir().join(number.to_string()), "rows").unwrap();
+                        }
+                    }
+                });
+            }
+        });
+        // then none has failed, and none is left
+        let left: Vec<_> = fs::read_dir(state.path().join("orders")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(left, [state.path().join("orders/attempts.lock")]);
     }
 
     #[test]
