@@ -74,6 +74,21 @@ struct Made {
     description: Manifest,
 }
 
+impl Made {
+    /// One line for who waits, and to find out which one took long, and why.
+    fn tell(&self) {
+        let WriterTimings { gather, write, link, .. } = self.written;
+        eprintln!(
+            "checkpoint {}: {:.1?}; gather {gather:.1?}, write {write:.1?}, link {link:.1?}, upload {:.1?} of {} bytes, manifest {:.1?}",
+            self.description.checkpoint,
+            self.durable - self.trigger,
+            self.upload,
+            self.new_bytes,
+            self.manifest
+        );
+    }
+}
+
 /// The thread that makes checkpoints durable, as the engine has one.
 struct Keeper {
     storage: Storage,
@@ -298,6 +313,7 @@ fn sizes() -> Result {
             std::thread::sleep(interval.saturating_sub(begin.elapsed()));
             let stall = rig.freeze()?;
             let made = rig.wait()?;
+            made.tell();
             if round >= WARM_UP {
                 stalls.push(stall);
                 seen.push(made);
@@ -353,6 +369,7 @@ fn stall() -> Result {
                 break made;
             }
         };
+        made.tell();
         checkpoints.push(made.durable - made.trigger);
     }
     println!("{barriers} barriers with {changed} changed keys, memory for state {} MiB.\n", memory >> 20);
