@@ -55,6 +55,33 @@ fn a_frozen_one_that_wakes_after_its_successor_ends_with_3() {
     });
 }
 
+/// One that waits for its restart when another one takes over has nothing to lose and nothing that could be fenced: it has to ask.
+///
+/// Switch: `last-ownership`.
+#[test]
+fn one_that_was_replaced_while_it_waited_for_its_restart_does_not_take_the_job_back() {
+    within(LIMIT, || {
+        // Given a job that has failed by itself, and will begin again in a while
+        let mut job = job()?.with_events(Load::of(EVENTS))?;
+        job.set("restart.delay", "10s");
+        let mut older = job.start_failing("before-prepare=error@3")?;
+        wait_until("the failure of the third checkpoint", END, || Ok(older.log()?.contains("the attempt failed")))?;
+        // When another one takes over meanwhile
+        let mut younger = second(&job)?;
+        younger.wait_ready()?;
+        younger.wait_checkpoints(2)?;
+        ensure!(older.try_exit()?.is_none(), "it did not wait: {}", older.last_lines(40));
+        // Then the first ends instead of beginning again
+        ends_with(&mut older, 3, &["another instance"])?;
+        ensure!(younger.try_exit()?.is_none(), "the younger one ended too: {}", younger.last_lines(40));
+        let exit = younger.finish()?;
+        ensure!(exit.code() == Some(0), "{}", younger.last_lines(40));
+        job.catch_up()?;
+        assert_eq!(job.audit()?.number("/records_in")?, EVENTS);
+        Ok(())
+    });
+}
+
 /// An attempt that fails for some reason of its own, after another instance took over, must not take the job back in its restart.
 #[test]
 fn one_that_fails_after_it_was_replaced_does_not_take_the_job_back() {
