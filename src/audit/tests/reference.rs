@@ -188,6 +188,10 @@ impl Job {
         }
         self.state.seen.insert((event.order_id.to_string(), identity), event.timestamp);
 
+        let youngest = self.state.orders.get(event.order_id.as_str()).and_then(|order| order.2.iter().flatten().max());
+        if youngest.is_some_and(|youngest| youngest + self.rules.tracking_ttl <= self.state.watermark) {
+            self.state.orders.remove(event.order_id.as_str());
+        }
         let order = self.state.orders.entry(event.order_id.to_string()).or_insert((
             event.user_id.to_string(),
             Status::Created,
