@@ -71,7 +71,7 @@ pub(super) fn partition_of(key: &[u8]) -> i32 {
 /// bad records; partitioned by key.
 pub(super) fn input(events: u64) -> Partitions {
     let settings =
-        LoadSettings { events, dirty_permille: 20, orders_per_second: 1, products: 20, users: 300, ..LoadSettings::default() };
+        LoadSettings { events, dirty_permille: 20, orders_per_day: 86_400, products: 20, users: 300, ..LoadSettings::default() };
     let mut input = Partitions::new();
     for record in OrderLoad::new(settings) {
         let mut value = record.value().map(<[u8]>::to_vec);
