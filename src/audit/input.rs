@@ -130,6 +130,8 @@ pub struct JobRules {
     pub identity: Identity,
     /// How long, in milliseconds of event time after an event, a copy of it is certainly dropped.
     pub dedup_ttl: i64,
+    /// How long, in milliseconds of event time after the youngest event of an order, the order is certainly known.
+    pub tracking_ttl: i64,
     /// Length of a window, in milliseconds.
     pub window: i64,
     /// How long, in milliseconds of event time after its end, a window takes late events.
@@ -156,6 +158,7 @@ impl Default for JobRules {
         Self {
             identity: Identity::Event,
             dedup_ttl: 86_400_000,
+            tracking_ttl: 90 * 86_400_000,
             window: 3_600_000,
             allowed_lateness: 0,
             initial_stock: 1_000,

@@ -15,7 +15,8 @@
 //!
 //! What it cannot know, it derives from what it sees and says so: which interleaving of partitions the job saw is not in any topic. Events
 //! that came too late for their window are known by `late-orders` itself; a copy that came later than the time to live of de-duplication
-//! may have been accepted again, and the outputs tell ([`Report::beyond_ttl`]); of an order whose events are in several partitions
+//! may have been accepted again, and the outputs tell ([`Report::beyond_ttl`]); an order of which nothing was heard for the time to live of
+//! tracking may have begun anew, which its status tells ([`Report::beyond_tracking_ttl`]); of an order whose events are in several partitions
 //! (partitions were added) every interleaving is tried ([`Report::orders_in_several_partitions`]).
 //!
 //! Start at [`audit`]; the input is [`Topics`] and [`Committed`], the result a [`Report`].

@@ -3,7 +3,7 @@
 use super::compare::{distance, lists};
 use super::facts::{Digest, OrderFact, Place, UserFact, put_user};
 use super::kind::EventKind;
-use super::order_case::{self, OrderCase, Way};
+use super::order_case::{self, Accepted, OrderCase, Way};
 use super::report::{DifferenceKind, Report};
 use super::spill::{Bucket, Spill};
 use super::{Committed, JobRules, Topic};
@@ -73,6 +73,7 @@ impl Judge<'_> {
             }
         }
         let (differing, way) = best.unwrap_or_default();
+        self.report.beyond_tracking_ttl += order_case::beyond_tracking_ttl(&way, self.rules);
         if differing > 0 && ways.cut_off {
             self.report.undecided += 1;
         }
@@ -111,7 +112,7 @@ impl Judge<'_> {
         report.expected += way.len() as u64;
         let mut left: Vec<(Option<Place>, EventKind, Digest)> = self.case.batched.clone();
         let mut unmatched = Vec::new();
-        for arrival in way {
+        for Accepted { arrival, .. } in way {
             match left.iter().position(|(_, kind, json)| *kind == arrival.event.kind && *json == arrival.json) {
                 Some(index) => {
                     left.swap_remove(index);
@@ -143,7 +144,7 @@ impl Judge<'_> {
     fn late(&mut self, way: &Way<'_>, users: &mut Spill<(CompactString, UserFact)>) -> Result<(), Failure> {
         let mut late = self.case.late.clone();
         late.sort_by_key(|(place, ..)| *place);
-        for arrival in way.iter().filter(|arrival| arrival.event.kind == EventKind::Created) {
+        for Accepted { arrival, .. } in way.iter().filter(|accepted| accepted.arrival.event.kind == EventKind::Created) {
             let event = &arrival.event;
             let window = event.time.div_euclid(self.rules.window) * self.rules.window;
             if let Some(index) = late.iter().position(|(_, bytes, _)| *bytes == arrival.bytes) {

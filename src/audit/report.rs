@@ -116,6 +116,9 @@ pub struct Report {
     /// Copies that came later than the time to live of de-duplication: whether they are dropped could not be judged; the outputs agree on each,
     /// or there is a difference.
     pub beyond_ttl: u64,
+    /// Accepted events that came so long after the others of their order that the job may have forgotten it: whether it had could not be
+    /// judged; status and changes of stock agree on each, or there is a difference.
+    pub beyond_tracking_ttl: u64,
     /// Orders with events in several partitions: their order of arrival could not be known; some interleaving gives the outputs, or there is
     /// a difference.
     pub orders_in_several_partitions: u64,
@@ -139,6 +142,7 @@ impl Report {
             batches: 0,
             waiting: 0,
             beyond_ttl: 0,
+            beyond_tracking_ttl: 0,
             orders_in_several_partitions: 0,
             undecided: 0,
             outputs: Topic::OUTPUTS.map(output),
@@ -227,6 +231,7 @@ impl Report {
         line("waiting for a batch", self.waiting);
         for (name, value) in [
             ("copies beyond the ttl", self.beyond_ttl),
+            ("events beyond tracking_ttl", self.beyond_tracking_ttl),
             ("orders in >1 partition", self.orders_in_several_partitions),
             ("orders not decided", self.undecided),
         ] {

@@ -2,10 +2,11 @@
 
 use super::{layout::Layout, manifest::Manifest, storage::Storage};
 use crate::protocol::Failure;
+use serde::Serialize;
 use std::collections::BTreeSet;
 
 /// Files and their bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Amount {
     /// How many.
     pub files: u64,
@@ -14,7 +15,7 @@ pub struct Amount {
 }
 
 /// The state files of a job in its storage. Manifests and marks are small beside them; savepoints are storages of their own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Holdings {
     /// What the checkpoints name that are there, each file once.
     pub referenced: Amount,

@@ -101,6 +101,7 @@ fn rules(settings: &Settings) -> JobRules {
             config::Identity::Order => audit::Identity::Order,
         },
         dedup_ttl: ms(orders.deduplication_ttl),
+        tracking_ttl: ms(orders.tracking_ttl),
         window: ms(orders.window),
         allowed_lateness: ms(orders.allowed_lateness),
         initial_stock: orders.initial_stock,

@@ -47,6 +47,9 @@ struct Orders {
     /// Number of the first order; a second load on the same topic needs another one, else its orders are duplicates
     #[arg(long, value_name = "N", default_value_t = 1)]
     first_order: u64,
+    /// New orders per day of event time: how many days the load seems to last, whatever the rate at which it is sent
+    #[arg(long, value_name = "N", default_value_t = LoadSettings::default().orders_per_day, value_parser = clap::value_parser!(u64).range(1..))]
+    orders_per_day: u64,
     #[command(flatten)]
     given: Given,
 }
@@ -83,6 +86,7 @@ impl Orders {
             seed: self.seed,
             dirty_permille: self.dirty,
             first_order: self.first_order,
+            orders_per_day: self.orders_per_day,
             ..LoadSettings::default()
         });
         let bar = progress::bar(Some(self.events), format!("sending to {topic}"));

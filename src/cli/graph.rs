@@ -41,6 +41,7 @@ fn order_options(settings: &Settings) -> orders::Options {
             config::Identity::Order => orders::Identity::Order,
         },
         deduplication_ttl: options.deduplication_ttl,
+        tracking_ttl: options.tracking_ttl,
         window: options.window,
         allowed_lateness: options.allowed_lateness,
         initial_stock: options.initial_stock,

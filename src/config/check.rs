@@ -201,6 +201,10 @@ impl Check<'_> {
     fn orders(&mut self) -> Option<Orders> {
         let identity = self.choice("orders.identity", &[("event", Identity::Event), ("order", Identity::Order)]);
         let deduplication_ttl = self.duration("orders.deduplication_ttl", SECOND..=YEAR);
+        let tracking_ttl = self.duration("orders.tracking_ttl", SECOND..=YEAR);
+        if let (Some(tracking), Some(deduplication)) = (tracking_ttl, deduplication_ttl) {
+            self.orders_are_known_as_long_as_their_events(tracking, deduplication);
+        }
         let window = self.duration("orders.window", SECOND..=YEAR);
         let allowed_lateness = self.duration("orders.allowed_lateness", Duration::ZERO..=YEAR);
         let initial_stock = self.integer("orders.initial_stock", STOCK);
@@ -210,6 +214,7 @@ impl Check<'_> {
         Some(Orders {
             identity: identity?,
             deduplication_ttl: deduplication_ttl?,
+            tracking_ttl: tracking_ttl?,
             window: window?,
             allowed_lateness: allowed_lateness?,
             initial_stock: initial_stock?,
@@ -217,6 +222,24 @@ impl Check<'_> {
             alert: alert?,
             batch_size: batch_size?,
         })
+    }
+
+    /// A copy would be dropped of an order that the job no longer knows: what came of it could not be told any more.
+    fn orders_are_known_as_long_as_their_events(&mut self, tracking: Duration, deduplication: Duration) {
+        if tracking < deduplication {
+            let message = format!(
+                "{} is shorter than orders.deduplication_ttl ({}): an order must be known for as long as copies of its events are \
+                 dropped; allowed is {} to {}, or a shorter orders.deduplication_ttl",
+                show_duration(tracking),
+                show_duration(deduplication),
+                show_duration(deduplication),
+                show_duration(YEAR),
+            );
+            // Named where something was written: the defaults agree with each other.
+            let keys = ["orders.tracking_ttl", "orders.deduplication_ttl"];
+            let written = keys.into_iter().find(|key| self.raw.entries.contains_key(*key)).unwrap_or("orders.tracking_ttl");
+            self.problems.add(self.origin(written), "orders.tracking_ttl", message);
+        }
     }
 
     fn topics(&mut self, input: Option<&str>) -> Option<Topics> {

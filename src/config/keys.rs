@@ -165,6 +165,12 @@ pub const KEYS: &[Key] = &[
         "1s to 365d",
         "How long, in event time, an event is remembered for finding its duplicates.",
     ),
+    key(
+        "orders.tracking_ttl",
+        "90d",
+        "1s to 365d, not shorter than orders.deduplication_ttl",
+        "How long, in event time, an order is known after its youngest event: an event that comes later begins it anew.",
+    ),
     key("orders.window", "1h", "1s to 365d", "Length of the windows of purchase-stats."),
     key(
         "orders.allowed_lateness",

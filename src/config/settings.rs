@@ -141,6 +141,8 @@ pub struct Orders {
     pub identity: Identity,
     /// How long an event is remembered, in event time.
     pub deduplication_ttl: Duration,
+    /// How long an order is known after its youngest event, in event time; not shorter than `deduplication_ttl`.
+    pub tracking_ttl: Duration,
     /// Length of the tumbling windows.
     pub window: Duration,
     /// How long a window is kept after its end, in event time.

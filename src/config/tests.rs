@@ -160,6 +160,26 @@ fn a_transaction_must_outlive_its_checkpoint_and_the_error_names_all_parts() {
 }
 
 #[test]
+fn an_order_must_be_known_for_as_long_as_copies_of_its_events_are_dropped() {
+    let orders = |set: &[&str]| load(&with(set)).unwrap().orders;
+    let days = |days: u64| Duration::from_secs(days * 86_400);
+    assert_eq!((orders(&[]).deduplication_ttl, orders(&[]).tracking_ttl), (days(1), days(90)));
+    let same = orders(&["orders.deduplication_ttl=3d", "orders.tracking_ttl=3d"]);
+    assert_eq!((same.deduplication_ttl, same.tracking_ttl), (days(3), days(3)));
+    // named where something was written, whichever of the two
+    for (set, why) in [
+        (vec!["orders.deduplication_ttl=3d", "orders.tracking_ttl=259199s"], "259199s is shorter than"),
+        (vec!["orders.deduplication_ttl=91d"], "90d is shorter than orders.deduplication_ttl (91d)"),
+        (vec!["orders.tracking_ttl=1h"], "allowed is 1d to 365d"),
+        (vec!["orders.tracking_ttl=366d"], "allowed is 1s to 365d"),
+        (vec!["orders.tracking_ttl=0s"], "allowed is 1s to 365d"),
+    ] {
+        let problem = the_one_problem(&set);
+        assert!(problem.starts_with("--set: orders.tracking_ttl: ") && problem.contains(why), "{set:?}: {problem}");
+    }
+}
+
+#[test]
 fn folders_topics_and_sizes_that_do_not_fit_together_are_refused() {
     for (set, hint) in [
         (vec!["state.dir=/tmp/a", "checkpoint.storage=/tmp/a/b"], "side by side"),

@@ -10,13 +10,10 @@ use super::{
     halt::Halt,
     manifest::Blueprint,
     message::{MIN_WATERMARK, Mark, Timestamp},
-    meter::Meter,
     plan::Plan,
     snapshot::OperatorSnapshots,
-    stop::Stop,
 };
 use crate::checkpoint::{Executor, Location, Manifest, Storage, Uploaded};
-use crate::observe::Metrics;
 use crate::protocol::{CheckpointId, Failure, JobName, ManifestRef, Positions};
 use crate::state::{
     Budget, Key, KeyGroups, Plan as WriterPlan, Settings, Snapshot, StateDescriptor, StateKey, Store, Stored, Unclaimed,
@@ -102,28 +99,9 @@ impl<K: StateKey, T: 'static> Alone<K, T> {
         let restored = manifest.map(|manifest| RestoredVertex::of(manifest, &vertex.operators)).unwrap_or_default();
         let watermark = restored.watermark.unwrap_or(MIN_WATERMARK);
         let states: BTreeSet<String> = manifest.into_iter().flat_map(Manifest::state_names).collect();
-        let mut context = TaskContext {
-            task: 0,
-            name: vertex.name.as_str().into(),
-            subtask: 0,
-            parallelism: 1,
-            groups,
-            restored: Arc::new(restored),
-            events: unbounded().0,
-            stop: Stop::new(),
-            metrics: Meter::new(&Metrics::new(), &vertex.name, 0),
-            state: Some(TaskState {
-                store: Arc::clone(&store),
-                budget: Budget::of(&settings),
-                ports,
-                restored: Arc::new(states),
-            }),
-            senders: BTreeMap::new(),
-            receivers: None,
-            commands: None,
-            output: None,
-            input: None,
-        };
+        let state = TaskState { store: Arc::clone(&store), budget: Budget::of(&settings), ports, restored: Arc::new(states) };
+        let mut context =
+            TaskContext { restored: Arc::new(restored), state: Some(state), ..TaskContext::alone(&vertex.name, 0, 1, groups) };
         let mut parts = Parts::new();
         let head = build(&mut Builder::new(&mut context, &mut parts))?;
         if let Some(name) = context.state.iter().flat_map(|state| state.ports.keys()).next() {

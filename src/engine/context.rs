@@ -13,11 +13,12 @@ use super::{
     stop::Stop,
 };
 use crate::checkpoint::Manifest;
+use crate::observe::Metrics;
 use crate::protocol::Failure;
 use crate::state::{
     AnyTable, Budget, KeyGroups, Port as StatePort, StateDescriptor, StateKey, StateValue, Store, Table, TableOptions,
 };
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use serde_json::Value;
 use std::{
     any::Any,
@@ -228,6 +229,27 @@ impl Parts {
 }
 
 impl TaskContext {
+    /// The `subtask`th of `parallelism` tasks, alone: no channels, no state, nothing restored, and nobody hears what it reports.
+    pub fn alone(name: &str, subtask: usize, parallelism: usize, groups: KeyGroups) -> Self {
+        Self {
+            task: subtask,
+            name: name.into(),
+            subtask,
+            parallelism,
+            groups,
+            restored: Arc::default(),
+            events: unbounded().0,
+            stop: Stop::new(),
+            metrics: Meter::new(&Metrics::new(), name, subtask),
+            state: None,
+            senders: BTreeMap::new(),
+            receivers: None,
+            commands: None,
+            output: None,
+            input: None,
+        }
+    }
+
     /// Reports to the coordinator.
     pub fn report(&self, event: TaskEvent) -> Result<(), Halt> {
         Ok(self.stop.send(&self.events, event)?)

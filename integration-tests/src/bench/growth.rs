@@ -81,7 +81,8 @@ impl Growth {
     /// Sends as many events as make so many orders and one stretch more, and works them off.
     pub fn to(broker: &Broker, orders: u64) -> Result<Self> {
         let mut job = Job::new(broker.bootstrap())?;
-        job.set("checkpoint.interval", "1s").set("state.memory", STATE_MEMORY).set("orders.deduplication_ttl", TIME_TO_LIVE);
+        job.set("checkpoint.interval", "1s").set("state.memory", STATE_MEMORY);
+        job.set("orders.deduplication_ttl", TIME_TO_LIVE).set("orders.tracking_ttl", TIME_TO_LIVE);
         // A failed attempt would be measured as a slow one.
         job.set("restart.strategy", "none");
         let cluster = job.cluster()?;

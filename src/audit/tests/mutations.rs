@@ -80,7 +80,7 @@ fn the_correct_run_has_something_of_everything() {
     for output in &report.outputs {
         assert!(output.found > 20 && output.expected == output.found, "{}", report.to_table());
     }
-    assert_eq!(report.beyond_ttl + report.orders_in_several_partitions + report.undecided, 0);
+    assert_eq!(report.beyond_ttl + report.beyond_tracking_ttl + report.orders_in_several_partitions + report.undecided, 0);
     assert!(report.sentence().starts_with("Exactly once"));
 }
 

@@ -71,7 +71,7 @@ pub(super) fn partition_of(key: &[u8]) -> i32 {
 /// bad records; partitioned by key.
 pub(super) fn input(events: u64) -> Partitions {
     let settings =
-        LoadSettings { events, dirty_permille: 20, orders_per_second: 1, products: 20, users: 300, ..LoadSettings::default() };
+        LoadSettings { events, dirty_permille: 20, orders_per_day: 86_400, products: 20, users: 300, ..LoadSettings::default() };
     let mut input = Partitions::new();
     for record in OrderLoad::new(settings) {
         let mut value = record.value().map(<[u8]>::to_vec);
@@ -188,6 +188,10 @@ impl Job {
         }
         self.state.seen.insert((event.order_id.to_string(), identity), event.timestamp);
 
+        let youngest = self.state.orders.get(event.order_id.as_str()).and_then(|order| order.2.iter().flatten().max());
+        if youngest.is_some_and(|youngest| youngest + self.rules.tracking_ttl <= self.state.watermark) {
+            self.state.orders.remove(event.order_id.as_str());
+        }
         let order = self.state.orders.entry(event.order_id.to_string()).or_insert((
             event.user_id.to_string(),
             Status::Created,

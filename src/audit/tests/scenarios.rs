@@ -125,6 +125,61 @@ fn copies_beyond_the_time_to_live_are_right_either_way() {
 }
 
 #[test]
+fn an_order_of_which_nothing_was_heard_for_the_time_to_live_of_tracking_is_right_as_one_and_as_two() {
+    // given an order that is cancelled two days after it was made, and one that is cancelled at once
+    let topic: BTreeMap<i32, Vec<Rec>> = [(
+        0,
+        vec![
+            event("O-1", EventType::Created, START),
+            event("O-2", EventType::Created, START + 1_000),
+            event("O-2", EventType::Cancelled, START + 2_000),
+            event("O-3", EventType::Created, START + 2 * DAY + 60_000),
+            event("O-1", EventType::Cancelled, START + 2 * DAY + 60_000),
+        ],
+    )]
+    .into();
+    let rules = JobRules { tracking_ttl: 2 * DAY, ..JobRules::default() };
+    // when the job had forgotten it, and when it had not
+    let mut forgot = Job::new(rules.clone(), topic.clone());
+    forgot.run(u64::MAX);
+    let mut kept = Job::new(JobRules { tracking_ttl: 10 * DAY, ..rules.clone() }, topic);
+    kept.run(u64::MAX);
+    kept.rules = rules;
+    // then both are right, and the audit says that it took the outputs' word
+    let (forgotten, known) = (assert_clean(&forgot), assert_clean(&kept));
+    assert_eq!(
+        (forgotten.outputs[3].found, known.outputs[3].found),
+        (4, 5),
+        "stock is given back only of an order that is known"
+    );
+    assert_eq!((forgotten.beyond_tracking_ttl, known.beyond_tracking_ttl, known.beyond_ttl), (1, 1, 0));
+    assert!(forgotten.to_table().contains("events beyond tracking_ttl"), "{}", forgotten.to_table());
+    // but status and stock have to agree on which of the two it was
+    let lost = kept.records(Topic::InventoryLevels).values_mut().next().unwrap().pop().unwrap();
+    assert!(lost.text().contains("O-1"), "{}", lost.text());
+    assert_eq!(report_of(&kept).verdict(), Verdict::Violated);
+    // and within the time to live it is one
+    forgot.rules.tracking_ttl = 3 * DAY;
+    let report = report_of(&forgot);
+    assert_eq!((report.verdict(), report.beyond_tracking_ttl), (Verdict::Violated, 0));
+    // and the order without such a gap is judged as ever
+    let mut job = forgot.clone();
+    job.rules.tracking_ttl = 2 * DAY;
+    let cancelled = |record: &Rec| record.text().contains("O-2") && record.text().contains("CANCELLED");
+    job.records(Topic::OrderStatus).values_mut().for_each(|records| records.retain(|record| !cancelled(record)));
+    assert_eq!(report_of(&job).outputs[0].missing, 1);
+}
+
+#[test]
+fn orders_that_are_late_by_more_than_the_times_to_live() {
+    // given orders that are two hours late, each event of which is forgotten at once
+    let hour = 3_600_000;
+    let rules = JobRules { dedup_ttl: hour, tracking_ttl: hour, ..JobRules::default() };
+    let report = assert_clean(&Job::done(rules, 20_000));
+    assert!(report.beyond_ttl > 0 && report.beyond_tracking_ttl > 0 && report.undecided == 0, "{}", report.to_table());
+}
+
+#[test]
 fn an_order_in_two_partitions_because_partitions_were_added() {
     let first = vec![event("O-1", EventType::Created, START), event("O-1", EventType::PaymentCompleted, START + 1_000)];
     let second = vec![event("O-1", EventType::Shipped, START + 2_000), event("O-1", EventType::Cancelled, START + 3_000)];

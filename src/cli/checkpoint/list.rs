@@ -18,8 +18,18 @@ pub(super) struct List {
     /// As JSON, with offsets, files and hashes
     #[arg(long)]
     json: bool,
+    /// With --json: an object of the checkpoints and of what the files of all of them take, instead of an array of the checkpoints
+    #[arg(long, requires = "json")]
+    total: bool,
     #[command(flatten)]
     given: Given,
+}
+
+/// What `--json --total` shows. Without `--total` it is the array alone, as it was before there was a total: programs read that.
+#[derive(Debug, Serialize)]
+struct WithTotal<'l> {
+    checkpoints: &'l [Listed],
+    total: Holdings,
 }
 
 /// A checkpoint in the storage, as `--json` shows it.
@@ -62,11 +72,16 @@ impl List {
         };
         let storage = open(&settings).map_err(failed)?;
         let (listed, manifests) = listed(&storage).map_err(failed)?;
-        if self.json {
-            screen::json(&listed)?;
-        } else {
-            screen::line(&table(&listed).to_string())?;
-            screen::line(&total(listed.len(), &storage.holdings(&manifests).map_err(failed)?))?;
+        match (self.json, self.total) {
+            (true, false) => screen::json(&listed)?,
+            (true, true) => {
+                let total = storage.holdings(&manifests).map_err(failed)?;
+                screen::json(&WithTotal { checkpoints: &listed, total })?;
+            }
+            (false, _) => {
+                screen::line(&table(&listed).to_string())?;
+                screen::line(&total(listed.len(), &storage.holdings(&manifests).map_err(failed)?))?;
+            }
         }
         let whole = listed.iter().all(|one| matches!(one.content, Content::Whole { .. }));
         Ok(if whole { Code::Done } else { Code::Failed })
@@ -209,6 +224,17 @@ mod tests {
         let table = table(&listed).to_string();
         assert!(table.contains("committed") && table.lines().count() >= 4, "{table}");
         assert_eq!(manifests.len(), 2);
+    }
+
+    #[test]
+    fn the_total_is_beside_the_checkpoints_and_not_among_them() {
+        let listed = [Listed { checkpoint: 7, committed: true, content: Content::Damaged { error: "torn".into() } }];
+        let amount = |files, bytes| Amount { files, bytes };
+        let total = Holdings { referenced: amount(3, 40), unreferenced: amount(1, 2) };
+        let json = serde_json::to_value(WithTotal { checkpoints: &listed, total }).unwrap();
+        assert_eq!(json["checkpoints"], serde_json::to_value(&listed).unwrap());
+        let total = serde_json::json!({"referenced": {"files": 3, "bytes": 40}, "unreferenced": {"files": 1, "bytes": 2}});
+        assert_eq!(json["total"], total);
     }
 
     #[test]

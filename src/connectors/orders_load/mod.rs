@@ -29,6 +29,8 @@ use life::Order;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+const DAY_MS: u128 = 86_400_000;
+
 /// What the load is made of. The defaults are the standard load, one million events of it, without bad records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadSettings {
@@ -42,8 +44,8 @@ pub struct LoadSettings {
     pub duplicate_permille: u32,
     /// Event time of the first order, in milliseconds since the epoch.
     pub start_timestamp: i64,
-    /// Pace of new orders, per second of event time. 50 make 2 million events last 3 hours.
-    pub orders_per_second: u32,
+    /// Pace of new orders, per day of event time. 4,320,000 are 50 per second, and make 2 million events last 3 hours.
+    pub orders_per_day: u64,
     /// How much later than in order a record may arrive, in milliseconds of event time.
     pub out_of_order_ms: u32,
     /// Number of the first order; give a second load on the same topic another one, or its orders are taken for copies.
@@ -62,7 +64,7 @@ impl Default for LoadSettings {
             dirty_permille: 0,
             duplicate_permille: 20,
             start_timestamp: 1_767_225_600_000,
-            orders_per_second: 50,
+            orders_per_day: 4_320_000,
             out_of_order_ms: 3_000,
             first_order: 1,
             users: 50_000,
@@ -165,7 +167,7 @@ impl OrderLoad {
     #[must_use]
     pub fn new(settings: LoadSettings) -> Self {
         let settings = LoadSettings {
-            orders_per_second: settings.orders_per_second.max(1),
+            orders_per_day: settings.orders_per_day.max(1),
             users: settings.users.max(1),
             products: settings.products.max(1),
             ..settings
@@ -253,7 +255,7 @@ impl OrderLoad {
     fn plan_until_next(&mut self) {
         loop {
             let begins = self.settings.start_timestamp
-                + (u128::from(self.orders_begun) * 1000 / u128::from(self.settings.orders_per_second)) as i64;
+                + (u128::from(self.orders_begun) * DAY_MS / u128::from(self.settings.orders_per_day)) as i64;
             if self.planned.peek().is_some_and(|Reverse(first)| first.0 < begins) {
                 return;
             }

@@ -34,6 +34,27 @@ fn a_longer_load_begins_with_the_shorter_one() {
 }
 
 #[test]
+fn a_slower_pace_makes_the_same_orders_last_longer() {
+    // given eight orders a day
+    let settings = LoadSettings { events: 400, duplicate_permille: 0, ..LoadSettings::default() };
+    let slow = LoadSettings { orders_per_day: 8, ..settings.clone() };
+    let begun = |settings: LoadSettings| -> Vec<(String, i64)> {
+        let created = OrderLoad::new(settings)
+            .filter_map(|record| decode_order(record.value()?, &DecodeRules::default()).ok())
+            .filter(|event| event.event_type == EventType::Created);
+        let mut begun: Vec<_> = created.map(|event| (event.order_id.to_string(), event.timestamp)).collect();
+        begun.sort();
+        begun
+    };
+    // then one begins every three hours, and they are those of the faster load
+    let (fast, slow) = (begun(settings.clone()), begun(slow));
+    for (index, ((id, at), fast)) in slow.iter().zip(&fast).enumerate() {
+        assert_eq!((id, *at), (&fast.0, settings.start_timestamp + index as i64 * 3 * 3_600_000));
+    }
+    assert!(slow.len() > 100);
+}
+
+#[test]
 fn seeds_differ() {
     let one = load(LoadSettings { events: 100, seed: 1, ..LoadSettings::default() });
     let two = load(LoadSettings { events: 100, seed: 2, ..LoadSettings::default() });

@@ -3,11 +3,11 @@
 //! One entry per order holds the event times at which its events were accepted: a fifth of the entries that one per
 //! (order, event type) would take.
 
-use super::{Identity, Options, Order, names};
+use super::{Identity, Options, Order, lifetime::Lifetime, names};
 use crate::format::EventType;
 use crate::stream::{
-    Emit, Halt, Key, KeyedProcess, KeyedStream, MAX_WATERMARK, MIN_WATERMARK, OperatorCounter, OperatorEvents, StateValue,
-    Timestamp, ValueState,
+    Emit, Halt, Key, KeyedProcess, KeyedStream, OperatorContext, OperatorCounter, OperatorEvents, StateValue, Timestamp,
+    ValueState,
 };
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
@@ -64,8 +64,7 @@ impl Seen {
 struct Dedup {
     seen: ValueState<CompactString, Seen>,
     identity: Identity,
-    ttl: i64,
-    watermark: Timestamp,
+    lifetime: Lifetime,
     accepted: OperatorCounter,
     duplicates: OperatorCounter,
 }
@@ -73,15 +72,14 @@ struct Dedup {
 /// Drops duplicates.
 pub fn attach(orders: &KeyedStream<CompactString, Order>, options: &Options) -> KeyedStream<CompactString, Order> {
     let identity = options.identity;
-    let ttl = i64::try_from(options.deduplication_ttl.as_millis()).unwrap_or(i64::MAX);
+    let ttl = options.deduplication_ttl;
     orders.process_keyed(names::DEDUP, |declare| {
-        let seen = declare.value_with_ttl::<CompactString, Seen>("seen", options.deduplication_ttl);
-        move |context: &mut crate::stream::OperatorContext<'_, '_>| {
+        let seen = declare.value_with_ttl::<CompactString, Seen>("seen", ttl);
+        move |context: &mut OperatorContext<'_, '_>| {
             Ok(Dedup {
                 seen: context.state(&seen)?,
                 identity,
-                ttl,
-                watermark: context.restored_watermark().filter(|time| *time != MAX_WATERMARK).unwrap_or(MIN_WATERMARK),
+                lifetime: Lifetime::of(ttl, context),
                 accepted: context.counter(OperatorEvents::Accepted),
                 duplicates: context.counter(OperatorEvents::Duplicates),
             })
@@ -99,7 +97,7 @@ impl KeyedProcess<CompactString, Order> for Dedup {
         order: Order,
         out: &mut Emit<'_, Order>,
     ) -> Result<(), Halt> {
-        let remembered = |accepted: Timestamp| accepted.saturating_add(self.ttl) > self.watermark;
+        let remembered = |accepted: Timestamp| self.lifetime.covers(accepted);
         let event = order.event.event_type;
         let identity = self.identity;
         let is_duplicate = self.seen.read(key, |seen| {
@@ -119,10 +117,7 @@ impl KeyedProcess<CompactString, Order> for Dedup {
     }
 
     fn on_watermark(&mut self, watermark: Timestamp, _: &mut Emit<'_, Order>) -> Result<(), Halt> {
-        // Draining moves event time to its end; nothing is forgotten by that, or copies that come after it would be accepted.
-        if watermark != MAX_WATERMARK {
-            self.watermark = watermark;
-        }
+        self.lifetime.advance(watermark);
         Ok(())
     }
 }

@@ -14,6 +14,7 @@ mod batches;
 mod decode;
 mod dedup;
 mod inventory;
+mod lifetime;
 mod options;
 mod purchases;
 mod track;
@@ -28,7 +29,7 @@ use std::sync::Arc;
 pub mod names {
     /// Forgets nothing that was accepted within the time to live.
     pub const DEDUP: &str = "dedup";
-    /// Follows each order.
+    /// Follows each order, until nothing was heard of it for the time to live.
     pub const TRACK: &str = "track";
     /// Adds up each user's purchases per window.
     pub const PURCHASES: &str = "purchases";
@@ -60,7 +61,7 @@ pub fn build(app: &App, options: &Options) -> Result<(), Failure> {
     let by_order = orders.key_by(|order| order.event.order_id.clone());
     let accepted = dedup::attach(&by_order, options);
 
-    let (tracked, changes) = track::attach(app, &accepted);
+    let (tracked, changes) = track::attach(app, &accepted, options);
     tracked.sink(&topics.order_status, |status, record| {
         record.key(status.order_id.as_bytes());
         format::encode_order_status(record.value(), status);

@@ -53,6 +53,9 @@ pub struct Options {
     pub identity: Identity,
     /// For how long of event time an event is remembered.
     pub deduplication_ttl: Duration,
+    /// For how long of event time an order is followed after its youngest event; not shorter than `deduplication_ttl`, or a copy that
+    /// is still dropped would be of an order that is not known any more.
+    pub tracking_ttl: Duration,
     /// Size of the purchase windows.
     pub window: Duration,
     /// For how long a window that fired takes late events.

@@ -1,6 +1,6 @@
 //! Stage 4: each order's way through its life, and what it means for the stock.
 
-use super::{Order, names};
+use super::{Options, Order, lifetime::Lifetime, names};
 use crate::format::{EventType, OrderStatus, Status};
 use crate::stream::{
     App, Emit, Halt, Key, KeyedProcess, KeyedStream, OperatorContext, Output, StateValue, Stream, Timestamp, ValueState,
@@ -26,7 +26,13 @@ struct Tracked {
     cancellation_time: Option<Timestamp>,
 }
 
-impl StateValue for Tracked {}
+impl StateValue for Tracked {
+    /// Its youngest event: the order is forgotten when nothing was heard of it for the time to live.
+    fn written_at(&self) -> Option<Timestamp> {
+        let times = [self.created_time, self.payment_time, self.shipping_time, self.delivery_time, self.cancellation_time];
+        times.into_iter().flatten().max()
+    }
+}
 
 impl Tracked {
     fn first_seen_by(order: &Order) -> Self {
@@ -88,17 +94,24 @@ pub struct StockChange {
 
 struct Track {
     orders: ValueState<CompactString, Tracked>,
+    lifetime: Lifetime,
     changes: Output<StockChange>,
 }
 
 /// Follows orders; the second stream holds what they change in the stock.
-pub fn attach(app: &App, accepted: &KeyedStream<CompactString, Order>) -> (Stream<OrderStatus>, Stream<StockChange>) {
+pub fn attach(
+    app: &App,
+    accepted: &KeyedStream<CompactString, Order>,
+    options: &Options,
+) -> (Stream<OrderStatus>, Stream<StockChange>) {
+    let ttl = options.tracking_ttl;
     let changes = app.side_output::<StockChange>();
     let side = changes.clone();
     let tracked = accepted.process(names::TRACK, |declare| {
-        let orders = declare.value::<CompactString, Tracked>("order");
+        let orders = declare.value_with_ttl::<CompactString, Tracked>("order", ttl);
         move |context: &mut OperatorContext<'_, '_>| {
-            Ok(Track { orders: context.state(&orders)?, changes: context.output(&side)? })
+            let lifetime = Lifetime::of(ttl, context);
+            Ok(Track { orders: context.state(&orders)?, lifetime, changes: context.output(&side)? })
         }
     });
     let changes = changes.stream(&tracked);
@@ -116,10 +129,15 @@ impl KeyedProcess<CompactString, Order> for Track {
         out: &mut Emit<'_, OrderStatus>,
     ) -> Result<(), Halt> {
         let event = &order.event;
+        let lifetime = &self.lifetime;
         let (status, effect) = self.orders.update(
             key,
             || Tracked::first_seen_by(&order),
             |tracked| {
+                // It may be there for some time after it was forgotten: it must not be seen, or a replay could come to another answer.
+                if tracked.written_at().is_some_and(|youngest| !lifetime.covers(youngest)) {
+                    *tracked = Tracked::first_seen_by(&order);
+                }
                 let effect = tracked.accept(event.event_type, timestamp);
                 (tracked.status(&key.value), effect)
             },
@@ -137,4 +155,11 @@ impl KeyedProcess<CompactString, Order> for Track {
         }
         Ok(())
     }
+    fn on_watermark(&mut self, watermark: Timestamp, _: &mut Emit<'_, OrderStatus>) -> Result<(), Halt> {
+        self.lifetime.advance(watermark);
+        Ok(())
+    }
 }
+
+#[cfg(test)]
+mod tests;

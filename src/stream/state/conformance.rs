@@ -4,11 +4,10 @@
 use super::*;
 use crate::{
     engine::{
-        MIN_WATERMARK, Meter, Stop, Timestamp,
+        MIN_WATERMARK, Timestamp,
         context::{Builder, Parts, RestoredVertex, TaskContext, TaskState},
         snapshot::OperatorSnapshots,
     },
-    observe::Metrics,
     protocol::CheckpointId,
     state::{
         Backend, Budget, Key, KeyGroups, Plan, Settings, Snapshot, StateDescriptor, StateValue, Store, Unclaimed, Workspace,
@@ -185,7 +184,6 @@ impl Attempt {
         let budget = Budget::new(if backend == Backend::Memory { 1 << 30 } else { memory });
         let groups = KeyGroups::new(16).unwrap();
         let mut plan = Plan::new(Arc::clone(&store));
-        let metrics = Metrics::new();
         let name: Arc<str> = OPERATOR.into();
         let tasks = (0..parallelism).map(|subtask| {
             let ports = handles.keyed.iter().map(|state| {
@@ -199,21 +197,9 @@ impl Attempt {
                 restored: Arc::clone(&restored_states),
             };
             let mut context = TaskContext {
-                task: subtask,
-                name: Arc::clone(&name),
-                subtask,
-                parallelism,
-                groups,
                 restored: Arc::clone(&restored),
-                events: crossbeam_channel::unbounded().0,
-                stop: Stop::new(),
-                metrics: Meter::new(&metrics, OPERATOR, subtask),
                 state: Some(state),
-                senders: BTreeMap::new(),
-                receivers: None,
-                commands: None,
-                output: None,
-                input: None,
+                ..TaskContext::alone(OPERATOR, subtask, parallelism, groups)
             };
             let mut parts = Parts::new();
             let mut builder = Builder::new(&mut context, &mut parts);
@@ -344,21 +330,8 @@ fn elements_of_another_type_are_refused_with_the_state_and_the_element() {
     ];
     let mut parts = Parts::new();
     let mut context = TaskContext {
-        task: 0,
-        name: OPERATOR.into(),
-        subtask: 0,
-        parallelism: 1,
-        groups: KeyGroups::default(),
         restored: Arc::new(RestoredVertex { watermark: None, operators: [(OPERATOR.to_owned(), stored)].into() }),
-        events: crossbeam_channel::unbounded().0,
-        stop: Stop::new(),
-        metrics: Meter::new(&Metrics::new(), OPERATOR, 0),
-        state: None,
-        senders: BTreeMap::new(),
-        receivers: None,
-        commands: None,
-        output: None,
-        input: None,
+        ..TaskContext::alone(OPERATOR, 0, 1, KeyGroups::default())
     };
     let mut builder = Builder::new(&mut context, &mut parts);
     let mut operator = OperatorContext::new(&mut builder, &OPERATOR.into());
