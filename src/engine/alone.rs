@@ -12,6 +12,7 @@ use super::{
     message::{MIN_WATERMARK, Mark, Timestamp},
     meter::Meter,
     plan::Plan,
+    processing_time::ProcessingTime,
     snapshot::OperatorSnapshots,
     stop::Stop,
 };
@@ -25,9 +26,11 @@ use crate::state::{
 use crossbeam_channel::{Receiver, unbounded};
 use serde_json::Value;
 use std::{
+    cell::Cell,
     collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
+    rc::Rc,
     sync::Arc,
     time::Duration,
 };
@@ -44,6 +47,8 @@ pub struct Alone<K, T> {
     // Dropped in this order: the tables before the writer, that before RocksDB, that before its folder.
     head: Shared<Keyed<K, T>>,
     parts: Parts,
+    /// Processing time, in ms.
+    time: Rc<Cell<Timestamp>>,
     writer: Writer,
     written: Receiver<WriterEvent>,
     store: Arc<Store>,
@@ -119,12 +124,14 @@ impl<K: StateKey, T: 'static> Alone<K, T> {
                 restored: Arc::new(states),
             }),
             senders: BTreeMap::new(),
-            receivers: None,
+            receivers: Vec::new(),
             commands: None,
             output: None,
             input: None,
         };
-        let mut parts = Parts::new();
+        let time = Rc::new(Cell::new(0));
+        let shown = Rc::clone(&time);
+        let mut parts = Parts::at(ProcessingTime::of(move || shown.get()));
         let head = build(&mut Builder::new(&mut context, &mut parts))?;
         if let Some(name) = context.state.iter().flat_map(|state| state.ports.keys()).next() {
             return Err(Failure::fatal(format!("state {name} was declared, and no operator has asked for it")));
@@ -134,7 +141,7 @@ impl<K: StateKey, T: 'static> Alone<K, T> {
             Some(origin) => (Some(origin.reference), origin.reference.checkpoint.next()),
             None => (None, CheckpointId::FIRST),
         };
-        Ok(Self { head, parts, writer, written, store, plan, groups, watermark, next, base, job, executor, scratch })
+        Ok(Self { head, parts, time, writer, written, store, plan, groups, watermark, next, base, job, executor, scratch })
     }
 
     /// One record.
@@ -147,6 +154,13 @@ impl<K: StateKey, T: 'static> Alone<K, T> {
     pub fn mark(&mut self, watermark: Timestamp) -> Result<(), Halt> {
         self.watermark = self.watermark.max(watermark);
         self.head.borrow_mut().mark(Mark { watermark: self.watermark, idle: false })
+    }
+
+    /// Processing time reaches `now`: timers fire.
+    pub fn processing_time(&mut self, now: Timestamp) -> Result<(), Halt> {
+        self.time.set(now);
+        self.parts.alarms.fire()?;
+        self.parts.tables.maintain()
     }
 
     /// No record will follow.

@@ -117,6 +117,15 @@ impl<K: StateKey, T: Clone + Send + 'static, O> Harness<K, T, O> {
         failed(self.alone.mark(watermark))
     }
 
+    /// Processing time reaches `now`, in ms: timers of processing time fire. It is 0 at first, also after a restore, and never goes
+    /// back.
+    ///
+    /// # Errors
+    /// What the operators fail with.
+    pub fn processing_time(&mut self, now: Timestamp) -> Result<(), Failure> {
+        failed(self.alone.processing_time(now))
+    }
+
     /// The input has ended: operators give out what they hold back. Windows need [`crate::stream::MAX_WATERMARK`] before.
     ///
     /// # Errors

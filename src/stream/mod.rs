@@ -14,6 +14,7 @@ mod harness;
 mod held;
 mod operator;
 mod state;
+mod timer;
 mod window;
 
 pub use crate::engine::exchange::Keyed;
@@ -31,6 +32,7 @@ pub use state::{
     Accumulate, AggregatingState, BroadcastState, ListState, MapState, OperatorList, ReducingState, State, StateHandle, Ttl,
     ValueState,
 };
+pub use timer::{TimeDomain, Timer, Timers};
 pub use window::{Aggregate, Late, TumblingWindows, Window};
 
 /// What operators return. Any [`Failure`] ends the attempt; the restart strategy decides what follows.
