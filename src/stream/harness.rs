@@ -205,7 +205,7 @@ impl<T> Collector<T> for Taking<T> {
 mod tests {
     use super::*;
     use crate::protocol::FailureKind;
-    use crate::stream::{Aggregate, Late, TumblingWindows, Window};
+    use crate::stream::{Aggregate, Late, Tumbling, Window};
     use serde_json::json;
     use std::time::Duration;
 
@@ -221,6 +221,9 @@ mod tests {
         fn add(&self, sum: &mut u64, value: &u32) {
             *sum += u64::from(*value);
         }
+        fn merge(&self, into: &mut u64, from: u64) {
+            *into += from;
+        }
         fn result(&self, key: &String, _: Window, sum: &u64) -> (String, u64) {
             (key.clone(), *sum)
         }
@@ -230,7 +233,8 @@ mod tests {
 
     fn windows(app: &App, input: &KeyedStream<String, u32>) -> Windows {
         let late = app.side_output();
-        let counts = input.aggregate("counts", TumblingWindows::of(Duration::from_secs(1)), Count, &late);
+        let windows = input.window(Tumbling::of(Duration::from_secs(1))).side_output_late(&late);
+        let counts = windows.aggregate("counts", Count);
         (Outputs::of(&counts), Outputs::of(&late.stream(&counts)))
     }
 

@@ -33,7 +33,11 @@ pub use state::{
     ValueState,
 };
 pub use timer::{TimeDomain, Timer, Timers};
-pub use window::{Aggregate, Late, TumblingWindows, Window};
+pub use window::{
+    Aggregate, ContinuousEventTimeTrigger, ContinuousProcessingTimeTrigger, CountTrigger, DefaultTrigger, EventTimeTrigger,
+    Global, Late, ProcessingTimeTrigger, PurgingTrigger, Session, Sliding, Trigger, TriggerContext, TriggerResult, Tumbling,
+    Window, WindowContext, WindowedStream, Windows,
+};
 
 /// What operators return. Any [`Failure`] ends the attempt; the restart strategy decides what follows.
 pub type Result<T> = std::result::Result<T, Halt>;
