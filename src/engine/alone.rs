@@ -11,6 +11,7 @@ use super::{
     manifest::Blueprint,
     message::{MIN_WATERMARK, Mark, Timestamp},
     plan::Plan,
+    processing_time::ProcessingTime,
     snapshot::OperatorSnapshots,
 };
 use crate::checkpoint::{Executor, Location, Manifest, Storage, Uploaded};
@@ -22,9 +23,11 @@ use crate::state::{
 use crossbeam_channel::{Receiver, unbounded};
 use serde_json::Value;
 use std::{
+    cell::Cell,
     collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
+    rc::Rc,
     sync::Arc,
     time::Duration,
 };
@@ -41,6 +44,8 @@ pub struct Alone<K, T> {
     // Dropped in this order: the tables before the writer, that before RocksDB, that before its folder.
     head: Shared<Keyed<K, T>>,
     parts: Parts,
+    /// Processing time, in ms.
+    time: Rc<Cell<Timestamp>>,
     writer: Writer,
     written: Receiver<WriterEvent>,
     store: Arc<Store>,
@@ -102,7 +107,9 @@ impl<K: StateKey, T: 'static> Alone<K, T> {
         let state = TaskState { store: Arc::clone(&store), budget: Budget::of(&settings), ports, restored: Arc::new(states) };
         let mut context =
             TaskContext { restored: Arc::new(restored), state: Some(state), ..TaskContext::alone(&vertex.name, 0, 1, groups) };
-        let mut parts = Parts::new();
+        let time = Rc::new(Cell::new(0));
+        let shown = Rc::clone(&time);
+        let mut parts = Parts::at(ProcessingTime::of(move || shown.get()));
         let head = build(&mut Builder::new(&mut context, &mut parts))?;
         if let Some(name) = context.state.iter().flat_map(|state| state.ports.keys()).next() {
             return Err(Failure::fatal(format!("state {name} was declared, and no operator has asked for it")));
@@ -112,7 +119,7 @@ impl<K: StateKey, T: 'static> Alone<K, T> {
             Some(origin) => (Some(origin.reference), origin.reference.checkpoint.next()),
             None => (None, CheckpointId::FIRST),
         };
-        Ok(Self { head, parts, writer, written, store, plan, groups, watermark, next, base, job, executor, scratch })
+        Ok(Self { head, parts, time, writer, written, store, plan, groups, watermark, next, base, job, executor, scratch })
     }
 
     /// One record.
@@ -125,6 +132,13 @@ impl<K: StateKey, T: 'static> Alone<K, T> {
     pub fn mark(&mut self, watermark: Timestamp) -> Result<(), Halt> {
         self.watermark = self.watermark.max(watermark);
         self.head.borrow_mut().mark(Mark { watermark: self.watermark, idle: false })
+    }
+
+    /// Processing time reaches `now`: timers fire.
+    pub fn processing_time(&mut self, now: Timestamp) -> Result<(), Halt> {
+        self.time.set(now);
+        self.parts.alarms.fire()?;
+        self.parts.tables.maintain()
     }
 
     /// No record will follow.

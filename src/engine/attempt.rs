@@ -158,8 +158,8 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
 struct Wiring {
     /// Per edge and upstream task.
     senders: BTreeMap<(usize, usize), Box<dyn Any + Send>>,
-    /// Per vertex and task.
-    receivers: BTreeMap<(usize, usize), Box<dyn Any + Send>>,
+    /// Per vertex and task, those of each edge that leads there.
+    receivers: BTreeMap<(usize, usize), Vec<Box<dyn Any + Send>>>,
 }
 
 impl Attempt {
@@ -176,8 +176,9 @@ impl Attempt {
             let channels = (edge.channels)(self.tasks_of(edge.from), self.tasks_of(edge.to), CHANNEL);
             let senders = channels.senders.into_iter().enumerate();
             wiring.senders.extend(senders.map(|(task, senders)| ((index, task), senders)));
-            let receivers = channels.receivers.into_iter().enumerate();
-            wiring.receivers.extend(receivers.map(|(task, receivers)| ((edge.to, task), receivers)));
+            for (task, receivers) in channels.receivers.into_iter().enumerate() {
+                wiring.receivers.entry((edge.to, task)).or_default().push(receivers);
+            }
         }
         wiring
     }
@@ -254,7 +255,7 @@ impl Attempt {
                     metrics: Meter::new(&self.metrics, &vertex.name, subtask),
                     state: Some(state),
                     senders,
-                    receivers: wiring.receivers.remove(&(index, subtask)),
+                    receivers: wiring.receivers.remove(&(index, subtask)).unwrap_or_default(),
                     commands,
                     output,
                     input: inputs.next().map(|input| Box::new(input) as Box<dyn Any + Send>),

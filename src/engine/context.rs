@@ -9,6 +9,7 @@ use super::{
     message::{Barrier, Mark, Message, Timestamp},
     output::{OutputBatch, OutputPort},
     port::{Port, Waiting},
+    processing_time::{Alarms, ProcessingTime, Timed},
     snapshot::{ElementKind, NamedElement, Redistribution, redistribute},
     stop::Stop,
 };
@@ -85,8 +86,8 @@ pub struct TaskContext {
     pub state: Option<TaskState>,
     /// Channels to downstream tasks, by edge.
     pub senders: BTreeMap<usize, Box<dyn Any + Send>>,
-    /// Channels from upstream tasks.
-    pub receivers: Option<Box<dyn Any + Send>>,
+    /// Channels from upstream tasks, of one edge after the other.
+    pub receivers: Vec<Box<dyn Any + Send>>,
     /// Commands to a source.
     pub commands: Option<Receiver<SourceCommand>>,
     /// The way to the sink.
@@ -102,12 +103,19 @@ pub struct Parts {
     ports: Vec<Rc<RefCell<dyn Port>>>,
     /// State tables of the task.
     pub tables: Tables,
+    /// Operators that wait for processing time.
+    pub alarms: Alarms,
 }
 
 impl Parts {
     /// Nothing built yet.
     pub fn new() -> Self {
-        Self { exchanges: BTreeMap::new(), output: None, ports: Vec::new(), tables: Tables::default() }
+        Self::at(ProcessingTime::system())
+    }
+
+    /// The same, with another clock than the machine's.
+    pub fn at(clock: ProcessingTime) -> Self {
+        Self { exchanges: BTreeMap::new(), output: None, ports: Vec::new(), tables: Tables::default(), alarms: Alarms::of(clock) }
     }
 }
 
@@ -182,6 +190,16 @@ impl<'a> Builder<'a> {
         Ok(table)
     }
 
+    /// The processing time of the task.
+    pub fn processing_time(&self) -> ProcessingTime {
+        self.parts.alarms.clock().clone()
+    }
+
+    /// This operator waits for processing time.
+    pub fn timed(&mut self, operator: Rc<RefCell<dyn Timed>>) {
+        self.parts.alarms.add(operator);
+    }
+
     /// The elements without a name of `operator`'s tasks that this subtask restores.
     pub fn restored(&self, operator: &str, how: Redistribution) -> Vec<Value> {
         let elements = self.context.restored.operators.get(operator).into_iter().flatten();
@@ -243,7 +261,7 @@ impl TaskContext {
             metrics: Meter::new(&Metrics::new(), name, subtask),
             state: None,
             senders: BTreeMap::new(),
-            receivers: None,
+            receivers: Vec::new(),
             commands: None,
             output: None,
             input: None,

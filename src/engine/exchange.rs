@@ -130,3 +130,71 @@ impl<K: StateKey, T: Send, F: Fn(&T) -> K> Collector<T> for KeyBy<K, T, F> {
         port.push(target, Keyed { key, timestamp, value })
     }
 }
+
+/// Puts each record onto every channel of an exchange: all downstream tasks get it. It travels under the default key, which no operator
+/// is to see.
+pub struct Broadcast<K, T, F> {
+    port: Rc<RefCell<ExchangePort<K, T>>>,
+    wrap: F,
+}
+
+impl<K, T, F> Broadcast<K, T, F> {
+    /// A collector in front of `port`; `wrap` makes of a record what travels.
+    pub fn new(port: Rc<RefCell<ExchangePort<K, T>>>, wrap: F) -> Self {
+        Self { port, wrap }
+    }
+}
+
+impl<K, T, F> Downstream for Broadcast<K, T, F> {
+    // As with `KeyBy`, these are the task's.
+    fn mark(&mut self, _: Mark) -> Result<(), Halt> {
+        Ok(())
+    }
+    fn end(&mut self) -> Result<(), Halt> {
+        Ok(())
+    }
+    fn snapshot(&mut self, _: &mut OperatorSnapshots) -> Result<(), Halt> {
+        Ok(())
+    }
+}
+
+impl<K: StateKey + Default, T: Send, U: Clone, F: Fn(U) -> T> Collector<U> for Broadcast<K, T, F> {
+    fn collect(&mut self, timestamp: Timestamp, value: U) -> Result<(), Halt> {
+        let mut port = self.port.borrow_mut();
+        (0..port.targets.len()).try_for_each(|target| {
+            let value = (self.wrap)(value.clone());
+            port.push(target, Keyed { key: Key::new(K::default()), timestamp, value })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{frozen::Tables, stop::Stop};
+    use crossbeam_channel::bounded;
+
+    #[test]
+    fn a_broadcast_record_reaches_every_task_and_a_keyed_one_the_owner_of_its_key() {
+        let (senders, receivers): (Vec<ExchangeSender<u64, u64>>, Vec<_>) = (0..3).map(|_| bounded(4)).unzip();
+        let port = Rc::new(RefCell::new(ExchangePort::new(senders, Waiting::new(Stop::new(), Tables::default()))));
+        let groups = KeyGroups::default();
+        let mut keyed = KeyBy::new(Rc::clone(&port), |value: &u64| *value, groups);
+        let mut broadcast = Broadcast::new(Rc::clone(&port), |value: u64| value + 1_000);
+        (0..9).for_each(|value| keyed.collect(5, value).unwrap());
+        broadcast.collect(7, 1).unwrap();
+        port.borrow_mut().flush().unwrap();
+        let mut keyed_values = Vec::new();
+        for (task, receiver) in receivers.iter().enumerate() {
+            let Ok(Message::Batch(mut batch)) = receiver.try_recv() else { panic!("nothing for task {task}") };
+            let last = batch.pop().unwrap();
+            assert_eq!((last.timestamp, last.value), (7, 1_001));
+            for record in batch {
+                assert_eq!(groups.subtask_of(groups.group(record.key.hash), 3), task);
+                keyed_values.push(record.value);
+            }
+        }
+        keyed_values.sort_unstable();
+        assert_eq!(keyed_values, (0..9).collect::<Vec<_>>());
+    }
+}

@@ -35,6 +35,7 @@ mod meter;
 pub mod output;
 pub mod plan;
 mod port;
+pub mod processing_time;
 mod recovery;
 mod restart;
 mod restoring;

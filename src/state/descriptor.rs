@@ -19,6 +19,8 @@ pub enum StateKind {
     Reducing,
     /// One accumulator per key.
     Aggregating,
+    /// Timers: the key is (domain, (time in ms, what the timer is for)), and the entries are asked for in the order of time.
+    Timer,
     /// Belongs to subtasks instead of keys, and moves with their key groups.
     Operator,
     /// As [`Self::Operator`], and the same on every subtask.

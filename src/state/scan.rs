@@ -59,6 +59,47 @@ impl<K: StateKey, V: StateValue> Table<K, V> {
         self.visit(group..group + 1, prefix, After::Remove, &mut |key, value| f(key, value).map(|()| true))
     }
 
+    /// The first `limit` keys of `group` whose encoding begins with `prefix` and is not below `from`, in their order. For states
+    /// whose table keeps that order: it takes as long as there are keys to give, not as long as the state is large.
+    pub fn first_keys(&self, group: u16, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<K>, Failure> {
+        let Some(order) = self.slots.order() else {
+            return Err(self.about(Failure::fatal("its keys are asked for in order, which is kept for maps and timers only")));
+        };
+        let mut keys = Vec::new();
+        let mut memory = order.from(group, prefix, from).peekable();
+        let take = |keys: &mut Vec<K>, number: u32| -> Result<(), Failure> {
+            let slot = self.slots.slot(number)?;
+            // A removed entry hides what the store still has.
+            if slot.value.is_some() {
+                keys.push(slot.key.clone());
+            }
+            Ok(())
+        };
+        if !matches!(self.absence, Absence::Complete) {
+            self.store.scan_from(self.port.state(), group, prefix, from, &mut |key, _| {
+                while keys.len() < limit
+                    && let Some((_, number)) = memory.next_if(|(other, _)| *other < key)
+                {
+                    take(&mut keys, number)?;
+                }
+                if keys.len() >= limit {
+                    return Ok(false);
+                }
+                match memory.next_if(|(other, _)| *other == key) {
+                    Some((_, number)) => take(&mut keys, number)?,
+                    None => keys.push(self.stored_key(key)?),
+                }
+                Ok(keys.len() < limit)
+            })?;
+        }
+        while keys.len() < limit
+            && let Some((_, number)) = memory.next()
+        {
+            take(&mut keys, number)?;
+        }
+        Ok(keys)
+    }
+
     fn visit(
         &mut self,
         groups: Range<u16>,

@@ -183,10 +183,22 @@ impl Store {
     /// Visits, in the order of their bytes, the entries of `group` whose encoded key begins with `prefix`, until `visit` says
     /// `false`.
     pub fn scan(&self, state: StateId, group: u16, prefix: &[u8], visit: Visit<'_>) -> Result<(), Failure> {
-        self.files.with(|db| self.scan_in(db, state, group, prefix, visit))
+        self.files.with(|db| self.scan_in(db, state, group, (prefix, prefix), visit))
     }
 
-    fn scan_in(&self, db: &DB, state: StateId, group: u16, prefix: &[u8], visit: Visit<'_>) -> Result<(), Failure> {
+    /// As [`Self::scan`], from the encoded key `from` on, which begins with `prefix`.
+    pub fn scan_from(&self, state: StateId, group: u16, prefix: &[u8], from: &[u8], visit: Visit<'_>) -> Result<(), Failure> {
+        self.files.with(|db| self.scan_in(db, state, group, (prefix, from), visit))
+    }
+
+    fn scan_in(
+        &self,
+        db: &DB,
+        state: StateId,
+        group: u16,
+        (prefix, from): (&[u8], &[u8]),
+        visit: Visit<'_>,
+    ) -> Result<(), Failure> {
         let mut start = Vec::with_capacity(2 + prefix.len());
         start.extend_from_slice(&group.to_be_bytes());
         start.extend_from_slice(prefix);
@@ -196,7 +208,7 @@ impl Store {
             options.set_iterate_upper_bound(end);
         }
         let mut iterator = db.raw_iterator_cf_opt(self.family(db, state)?, options);
-        iterator.seek(&start);
+        iterator.seek([&group.to_be_bytes(), from].concat());
         while let Some((key, value)) = iterator.item() {
             let Some((_, key)) = key.split_first_chunk::<2>() else {
                 return Err(Failure::refused(format!("state {} holds a key without key group", self.name(state))));

@@ -86,7 +86,7 @@ impl<K: StateKey, V: StateValue> Table<K, V> {
         };
         let entries = (budget.limit() / 4 / Slots::<K, V>::SLOT_BYTES).min(1 << 18);
         let mut slots = Slots::with_capacity(entries);
-        if descriptor.kind == StateKind::Map {
+        if matches!(descriptor.kind, StateKind::Map | StateKind::Timer) {
             slots.keep_order();
         }
         let mut table = Self {

@@ -110,6 +110,12 @@ impl StateValue for CompactString {
     }
 }
 
+impl<V: StateValue> StateValue for Option<V> {
+    fn heap_bytes(&self) -> usize {
+        self.as_ref().map_or(0, StateValue::heap_bytes)
+    }
+}
+
 impl<V: StateValue> StateValue for Vec<V> {
     fn heap_bytes(&self) -> usize {
         self.capacity() * size_of::<V>() + self.iter().map(StateValue::heap_bytes).sum::<usize>()

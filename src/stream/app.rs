@@ -6,14 +6,15 @@ use crate::engine::{
     Halt,
     chain::{Collector, Shared, fan_out},
     context::{Builder, Parts, TaskContext},
-    exchange::{ExchangeReceiver, ExchangeSender, KeyBy, Keyed},
+    exchange::{ExchangePort, ExchangeReceiver, ExchangeSender, KeyBy, Keyed},
     keyed_task,
     output::{Encoder, RecordWriter},
     plan::{Channels, Edge, Plan, RunTask, Vertex, VertexKind},
+    processing_time::Timed,
     source::{self, DeadRecord, Decode},
 };
 use crate::protocol::Failure;
-use crate::state::{StateDescriptor, StateKey};
+use crate::state::{KeyGroups, StateDescriptor, StateKey};
 use crossbeam_channel::bounded;
 use std::{
     any::Any,
@@ -115,6 +116,39 @@ impl App {
 
     /// A stream that an operator writes to beside its main output: give the handle to [`OperatorContext::output`] and call
     /// [`SideStream::stream`] for what it emits.
+    ///
+    /// ```
+    /// use sluicegate::stream::{Emit, Failure, Halt, Harness, Key, KeyedProcess, OperatorContext, Output, Outputs, Timestamp};
+    ///
+    /// /// Numbers go on, what is no number goes to the side.
+    /// struct Parse(Output<String>);
+    ///
+    /// impl KeyedProcess<u64, String> for Parse {
+    ///     type Out = i64;
+    ///     fn process(&mut self, _: &Key<u64>, at: Timestamp, text: String, out: &mut Emit<'_, i64>) -> Result<(), Halt> {
+    ///         match text.parse() {
+    ///             Ok(number) => out.push(number),
+    ///             Err(_) => self.0.push(at, text),
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> Result<(), Failure> {
+    /// let mut parse = Harness::<u64, String, _>::new(|app, texts| {
+    ///     let side = app.side_output();
+    ///     let to_side = side.clone();
+    ///     let numbers = texts.process("parse", |_| {
+    ///         move |context: &mut OperatorContext<'_, '_>| Ok(Parse(context.output(&to_side)?))
+    ///     });
+    ///     (Outputs::of(&numbers), Outputs::of(&side.stream(&numbers)))
+    /// })?;
+    /// parse.record(1, 0, "7".into())?;
+    /// parse.record(2, 0, "seven".into())?;
+    /// assert_eq!(parse.outputs.0.take(), [(1, 7)]);
+    /// assert_eq!(parse.outputs.1.take(), [(2, "seven".into())]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn side_output<T: Clone + Send + 'static>(&self) -> SideStream<T> {
         SideStream { consumers: Consumers::new() }
@@ -161,7 +195,7 @@ impl<T: Clone + Send + 'static> SideStream<T> {
 
 /// Records of one type, made by one task per subtask.
 pub struct Stream<T> {
-    app: App,
+    pub(super) app: App,
     vertex: usize,
     pub(super) consumers: Consumers<T>,
 }
@@ -175,38 +209,59 @@ impl<T> Clone for Stream<T> {
 impl<T: Clone + Send + 'static> Stream<T> {
     /// Sends each record to the task that owns its key.
     pub fn key_by<K: StateKey>(&self, select: impl Fn(&T) -> K + Clone + Send + Sync + 'static) -> KeyedStream<K, T> {
-        let consumers = Consumers::new();
-        let take: Consumers<Keyed<K, T>> = consumers.clone();
-        let run = move |context: &mut TaskContext| {
-            let mut parts = Parts::new();
-            let head = take.build(&mut Builder::new(context, &mut parts))?;
-            keyed_task::run(context, &mut parts, &head)
-        };
-        let to = self.app.vertex("", VertexKind::Keyed, Arc::new(run));
-        let edge = {
-            let mut draft = self.app.draft.borrow_mut();
-            draft.plan.edges.push(Edge { from: self.vertex, to, channels: Arc::new(channels::<K, T>) });
-            draft.plan.edges.len() - 1
-        };
-        self.consumers.add(Arc::new(move |builder| {
-            let port = builder.exchange::<K, T>(edge)?;
-            Ok(shared(KeyBy::new(port, select.clone(), builder.context.groups)))
-        }));
-        KeyedStream { stream: Stream { app: self.app.clone(), vertex: to, consumers } }
+        key_all(std::slice::from_ref(self), select)
     }
 
     /// Keeps the records for which `keep` says yes.
+    ///
+    /// ```
+    /// use sluicegate::stream::{Failure, Harness, Outputs};
+    ///
+    /// # fn main() -> Result<(), Failure> {
+    /// let mut even =
+    ///     Harness::<u64, u64, _>::new(|_, numbers| Outputs::of(&numbers.values().filter(|number| number % 2 == 0)))?;
+    /// (1..=4).try_for_each(|number| even.record(0, 0, number))?;
+    /// assert_eq!(even.outputs.take(), [(0, 2), (0, 4)]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn filter(&self, keep: impl Fn(&T) -> bool + Clone + Send + Sync + 'static) -> Stream<T> {
         self.flat_map(move |value, out| if keep(&value) { out.push(value) } else { Ok(()) })
     }
 
     /// One record for each.
+    ///
+    /// ```
+    /// use sluicegate::stream::{Failure, Harness, Outputs};
+    ///
+    /// # fn main() -> Result<(), Failure> {
+    /// let mut lengths = Harness::<u64, String, _>::new(|_, texts| Outputs::of(&texts.values().map(|text| text.len())))?;
+    /// lengths.record(5, 0, "sluice".into())?;
+    /// assert_eq!(lengths.outputs.take(), [(5, 6)]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn map<U: Clone + Send + 'static>(&self, map: impl Fn(T) -> U + Clone + Send + Sync + 'static) -> Stream<U> {
         self.flat_map(move |value, out| out.push(map(value)))
     }
 
     /// Any number of records for each.
+    ///
+    /// ```
+    /// use sluicegate::stream::{Failure, Harness, Outputs};
+    ///
+    /// # fn main() -> Result<(), Failure> {
+    /// let mut words = Harness::<u64, String, _>::new(|_, lines| {
+    ///     Outputs::of(&lines.values().flat_map(|line: String, out| {
+    ///         line.split(' ').try_for_each(|word| out.push(word.to_owned()))
+    ///     }))
+    /// })?;
+    /// words.record(5, 0, "to be".into())?;
+    /// assert_eq!(words.outputs.take(), [(5, "to".to_owned()), (5, "be".to_owned())]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn flat_map<U: Clone + Send + 'static>(
         &self,
         map: impl Fn(T, &mut Emit<'_, U>) -> Result<(), Halt> + Clone + Send + Sync + 'static,
@@ -308,12 +363,66 @@ impl<K: StateKey, T: Clone + Send + 'static> KeyedStream<K, T> {
             let main = out.build(builder)?;
             let mut context = OperatorContext::new(builder, &name);
             let operator = make(&mut context)?;
-            Ok(shared(KeyedCollector::new(Arc::clone(&name), operator, main, context.into_parts(), wrap)))
+            let collector = KeyedCollector::new(Arc::clone(&name), operator, main, context.into_parts(), wrap)?;
+            let waits = collector.waits_for_processing_time();
+            let collector = Rc::new(RefCell::new(collector));
+            if waits {
+                builder.timed(Rc::clone(&collector) as Rc<RefCell<dyn Timed>>);
+            }
+            Ok(collector as Shared<Keyed<K, T>>)
         }));
     }
 }
 
-fn shared<T>(collector: impl Collector<T> + 'static) -> Shared<T> {
+/// Sends the records of all of `streams` to the tasks that own their keys.
+pub(super) fn key_all<K: StateKey, T: Clone + Send + 'static>(
+    streams: &[Stream<T>],
+    select: impl Fn(&T) -> K + Clone + Send + Sync + 'static,
+) -> KeyedStream<K, T> {
+    let keyed = KeyedStream::behind(&streams.first().map(|stream| stream.app.clone()).unwrap_or_default());
+    for stream in streams {
+        let select = select.clone();
+        keyed.takes(stream, move |port, groups| shared(KeyBy::new(port, select.clone(), groups)));
+    }
+    keyed
+}
+
+impl<K: StateKey, T: Clone + Send + 'static> KeyedStream<K, T> {
+    /// A new stage, which takes nothing yet.
+    pub(super) fn behind(app: &App) -> Self {
+        let consumers = Consumers::new();
+        let take: Consumers<Keyed<K, T>> = consumers.clone();
+        let run = move |context: &mut TaskContext| {
+            let mut parts = Parts::new();
+            let head = take.build(&mut Builder::new(context, &mut parts))?;
+            keyed_task::run(context, &mut parts, &head)
+        };
+        let vertex = app.vertex("", VertexKind::Keyed, Arc::new(run));
+        Self { stream: app.stream(vertex, consumers) }
+    }
+
+    /// This stage takes the records of `stream`, too; `send` makes what puts them onto the exchange.
+    pub(super) fn takes<U: Clone + Send + 'static>(
+        &self,
+        stream: &Stream<U>,
+        send: impl Fn(Rc<RefCell<ExchangePort<K, T>>>, KeyGroups) -> Shared<U> + Send + Sync + 'static,
+    ) {
+        let edge = {
+            let mut draft = self.stream.app.draft.borrow_mut();
+            if !Rc::ptr_eq(&self.stream.app.draft, &stream.app.draft) {
+                draft.errors.push("streams of two graphs meet in one stage: build them with the same App".to_owned());
+            }
+            draft.plan.edges.push(Edge { from: stream.vertex, to: self.stream.vertex, channels: Arc::new(channels::<K, T>) });
+            draft.plan.edges.len() - 1
+        };
+        stream.consumers.add(Arc::new(move |builder| {
+            let port = builder.exchange::<K, T>(edge)?;
+            Ok(send(port, builder.context.groups))
+        }));
+    }
+}
+
+pub(super) fn shared<T>(collector: impl Collector<T> + 'static) -> Shared<T> {
     Rc::new(RefCell::new(collector))
 }
 

@@ -4,6 +4,7 @@ use super::state::{
     Accumulate, AggregatingState, BroadcastState, Elements, ListState, MapState, OperatorList, Reduce, ReducingState, State,
     StateHandle, Ttl, ValueState,
 };
+use super::timer::{Due, Timers};
 use crate::engine::snapshot::Redistribution;
 use crate::state::{StateDescriptor, StateKey, StateKind, StateValue};
 use serde::{Serialize, de::DeserializeOwned};
@@ -64,6 +65,18 @@ impl Declare {
     /// The state that is declared with what this gives has a time to live: `declare.with_ttl(ttl).list::<K, V>("recent")`.
     pub fn with_ttl(&mut self, ttl: Ttl) -> Expiring<'_> {
         Expiring { declare: self, ttl }
+    }
+
+    /// Timers per key; an operator has them once, under the name `timers`.
+    pub fn timers<K: StateKey>(&mut self) -> StateHandle<Timers<K>> {
+        self.keyed::<Due<K>, (), _>(StateKind::Timer, "timers", None, ())
+    }
+
+    /// A keyed state that is the operator's own business.
+    pub(super) fn descriptor<K: StateKey, V: StateValue>(&mut self, kind: StateKind, name: &str) -> StateDescriptor {
+        let descriptor = StateDescriptor::value::<K>(&self.operator, name).kind(kind).holding::<V>();
+        self.keyed.push(descriptor.clone());
+        descriptor
     }
 
     /// A list of each subtask, given out anew as `how` says when the job restarts.

@@ -117,6 +117,15 @@ impl<K: StateKey, T: Clone + Send + 'static, O> Harness<K, T, O> {
         failed(self.alone.mark(watermark))
     }
 
+    /// Processing time reaches `now`, in ms: timers of processing time fire. It is 0 at first, also after a restore, and never goes
+    /// back.
+    ///
+    /// # Errors
+    /// What the operators fail with.
+    pub fn processing_time(&mut self, now: Timestamp) -> Result<(), Failure> {
+        failed(self.alone.processing_time(now))
+    }
+
     /// The input has ended: operators give out what they hold back. Windows need [`crate::stream::MAX_WATERMARK`] before.
     ///
     /// # Errors
@@ -196,7 +205,7 @@ impl<T> Collector<T> for Taking<T> {
 mod tests {
     use super::*;
     use crate::protocol::FailureKind;
-    use crate::stream::{Aggregate, Late, TumblingWindows, Window};
+    use crate::stream::{Aggregate, Late, Tumbling, Window};
     use serde_json::json;
     use std::time::Duration;
 
@@ -212,6 +221,9 @@ mod tests {
         fn add(&self, sum: &mut u64, value: &u32) {
             *sum += u64::from(*value);
         }
+        fn merge(&self, into: &mut u64, from: u64) {
+            *into += from;
+        }
         fn result(&self, key: &String, _: Window, sum: &u64) -> (String, u64) {
             (key.clone(), *sum)
         }
@@ -221,7 +233,8 @@ mod tests {
 
     fn windows(app: &App, input: &KeyedStream<String, u32>) -> Windows {
         let late = app.side_output();
-        let counts = input.aggregate("counts", TumblingWindows::of(Duration::from_secs(1)), Count, &late);
+        let windows = input.window(Tumbling::of(Duration::from_secs(1))).side_output_late(&late);
+        let counts = windows.aggregate("counts", Count);
         (Outputs::of(&counts), Outputs::of(&late.stream(&counts)))
     }
 

@@ -7,7 +7,7 @@ use crate::engine::{
 };
 use crate::protocol::Failure;
 use serde_json::Value;
-use std::rc::Rc;
+use std::{any::Any, rc::Rc};
 
 /// Operator state of one name.
 pub(super) trait Kept {
@@ -15,10 +15,20 @@ pub(super) trait Kept {
     fn elements(&self, subtask: usize) -> Result<Vec<Value>, Failure>;
 }
 
+/// Timers of processing time.
+pub(super) trait Alarm {
+    /// None is due before this; none = there is none.
+    fn next(&self) -> Option<Timestamp>;
+}
+
 /// All of an operator's, in one task.
 #[derive(Default)]
 pub(super) struct Held {
     subtask: usize,
+    /// Timers of the operator, of the type that its keys have.
+    timers: Option<Rc<dyn Any>>,
+    /// Who says when the next timer of processing time is due.
+    alarms: Vec<Rc<dyn Alarm>>,
     /// Only where a state has a time to live that is judged by it.
     time: Option<Rc<EventTime>>,
     kept: Vec<Rc<dyn Kept>>,
@@ -38,6 +48,31 @@ impl Held {
     /// One more state.
     pub(super) fn keep(&mut self, kept: Rc<dyn Kept>) {
         self.kept.push(kept);
+    }
+
+    /// The operator has timers: it is woken for them.
+    pub(super) fn alarm(&mut self, alarm: Rc<dyn Alarm>) {
+        self.alarms.push(alarm);
+    }
+
+    /// Timers that the operator is called for.
+    pub(super) fn timers(&mut self, timers: Rc<dyn Any>) {
+        self.timers = Some(timers);
+    }
+
+    /// The same, in the hands of who calls it.
+    pub(super) fn take_timers(&mut self) -> Option<Rc<dyn Any>> {
+        self.timers.take()
+    }
+
+    /// Whether the operator waits for processing time.
+    pub(super) fn has_alarms(&self) -> bool {
+        !self.alarms.is_empty()
+    }
+
+    /// No timer of processing time is due before this.
+    pub(super) fn next_alarm(&self) -> Option<Timestamp> {
+        self.alarms.iter().filter_map(|alarm| alarm.next()).min()
     }
 
     /// A record with this event time is processed.

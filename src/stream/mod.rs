@@ -9,11 +9,17 @@
 //! ```
 
 mod app;
+mod broadcast;
+mod connect;
 mod declare;
 mod harness;
 mod held;
+mod interval_join;
 mod operator;
+mod rolling;
 mod state;
+mod timer;
+mod union;
 mod window;
 
 pub use crate::engine::exchange::Keyed;
@@ -24,6 +30,8 @@ pub use crate::engine::{Halt, MAX_WATERMARK, MIN_WATERMARK, OperatorCounter, Ope
 pub use crate::protocol::Failure;
 pub use crate::state::{Key, StateKey, StateValue};
 pub use app::{App, KeyedStream, SideStream, Stream};
+pub use broadcast::{BroadcastConnectedStream, KeyedBroadcastProcess, KeyedBroadcastStream};
+pub use connect::{ConnectedKeyedStreams, ConnectedStreams, KeyedCoProcess, Side};
 pub use declare::{Declare, Expiring};
 pub use harness::{Harness, Outputs};
 pub use operator::{Emit, KeyedProcess, OperatorContext, Output};
@@ -31,7 +39,13 @@ pub use state::{
     Accumulate, AggregatingState, BroadcastState, ListState, MapState, OperatorList, ReducingState, State, StateHandle, Ttl,
     ValueState,
 };
-pub use window::{Aggregate, Late, TumblingWindows, Window};
+pub use timer::{TimeDomain, Timer, Timers};
+pub use union::UnionStream;
+pub use window::{
+    Aggregate, ContinuousEventTimeTrigger, ContinuousProcessingTimeTrigger, CountTrigger, DefaultTrigger, EventTimeTrigger,
+    Global, Late, ProcessingTimeTrigger, PurgingTrigger, Session, Sliding, Trigger, TriggerContext, TriggerResult, Tumbling,
+    Window, WindowContext, WindowedStream, Windows,
+};
 
 /// What operators return. Any [`Failure`] ends the attempt; the restart strategy decides what follows.
 pub type Result<T> = std::result::Result<T, Halt>;

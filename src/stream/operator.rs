@@ -2,23 +2,57 @@
 
 use super::{
     app::SideStream,
-    held::{Held, Kept},
+    held::{Alarm, Held, Kept},
     state::{EventTime, State, StateHandle},
+    timer::{Service, TimeDomain, Timer},
 };
 use crate::engine::{
     Halt, MAX_WATERMARK, MIN_WATERMARK, Mark, OperatorCounter, OperatorEvents, Timestamp,
     chain::{Collector, Downstream, Shared},
     context::Builder,
     exchange::Keyed,
+    processing_time::{ProcessingTime, Timed},
     snapshot::{ElementKind, OperatorSnapshots, Redistribution},
 };
 use crate::protocol::Failure;
-use crate::state::{Key, StateDescriptor, StateKey, StateValue, Table};
+use crate::state::{Key, KeyGroups, StateDescriptor, StateKey, StateValue, Table};
 use serde_json::Value;
-use std::{cell::RefCell, marker::PhantomData, rc::Rc, sync::Arc};
+use std::{any::Any, cell::RefCell, marker::PhantomData, ops::Range, rc::Rc, sync::Arc};
 
 /// An operator that sees each record with its key. It runs on one thread and owns what it holds; several of them share the
 /// key space.
+///
+/// ```
+/// use sluicegate::stream::{Emit, Failure, Halt, Harness, Key, KeyedProcess, OperatorContext, Outputs, Timestamp, ValueState};
+///
+/// /// Passes on what is higher than everything before it under its key.
+/// struct Records(ValueState<String, i64>);
+///
+/// impl KeyedProcess<String, i64> for Records {
+///     type Out = i64;
+///     fn process(&mut self, key: &Key<String>, _: Timestamp, value: i64, out: &mut Emit<'_, i64>) -> Result<(), Halt> {
+///         if self.0.read(key, |highest| highest.is_some_and(|highest| value <= *highest))? {
+///             return Ok(());
+///         }
+///         self.0.put(key, value)?;
+///         out.push(value)
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Failure> {
+/// let mut records = Harness::<String, i64, _>::new(|_, values| {
+///     Outputs::of(&values.process("records", |declare| {
+///         let highest = declare.value("highest");
+///         move |context: &mut OperatorContext<'_, '_>| Ok(Records(context.state(&highest)?))
+///     }))
+/// })?;
+/// for (at, key, value) in [(1, "a", 3), (2, "b", 1), (3, "a", 2), (4, "a", 5)] {
+///     records.record(at, key.into(), value)?;
+/// }
+/// assert_eq!(records.outputs.take(), [(1, 3), (2, 1), (4, 5)]);
+/// # Ok(())
+/// # }
+/// ```
 pub trait KeyedProcess<K, T>: 'static {
     /// Records of the main output.
     type Out: 'static;
@@ -29,6 +63,19 @@ pub trait KeyedProcess<K, T>: 'static {
     /// Event time has reached `watermark`.
     fn on_watermark(&mut self, watermark: Timestamp, out: &mut Emit<'_, Self::Out>) -> Result<(), Halt> {
         let _ = (watermark, out);
+        Ok(())
+    }
+
+    /// A timer that was registered for `key` is due, and gone. What [`Emit::push`] emits has the timer's time. Timers of one domain
+    /// come in the order of time; those of event time come before [`KeyedProcess::on_watermark`] is called.
+    fn on_timer(&mut self, key: &Key<K>, timer: Timer, out: &mut Emit<'_, Self::Out>) -> Result<(), Halt> {
+        let _ = (key, timer, out);
+        Ok(())
+    }
+
+    /// Processing time has reached `now`, at which a timer was due; called after the timers, and only in operators that have them.
+    fn on_processing_time(&mut self, now: Timestamp, out: &mut Emit<'_, Self::Out>) -> Result<(), Halt> {
+        let _ = (now, out);
         Ok(())
     }
 
@@ -55,6 +102,16 @@ impl<T> Emit<'_, T> {
     #[inline]
     pub fn push(&mut self, value: T) -> Result<(), Halt> {
         (self.collect)(self.timestamp, value)
+    }
+
+    /// The same place, for what has another event time.
+    pub(super) fn at(&mut self, timestamp: Timestamp) -> Emit<'_, T> {
+        Emit { collect: &mut *self.collect, timestamp }
+    }
+
+    /// The event time that [`Emit::push`] emits with, in ms.
+    pub(super) fn timestamp(&self) -> Timestamp {
+        self.timestamp
     }
 
     /// Emits with an event time.
@@ -126,6 +183,28 @@ impl<'a, 'b> OperatorContext<'a, 'b> {
     /// This operator state is a part of the snapshots from now on.
     pub(super) fn keep(&mut self, kept: Rc<dyn Kept>) {
         self.held.keep(kept);
+    }
+
+    /// Processing time of the task.
+    pub(super) fn processing_time(&self) -> ProcessingTime {
+        self.builder.processing_time()
+    }
+
+    /// Key groups of the job, and those of this task.
+    pub(super) fn groups(&self) -> (KeyGroups, Range<u16>) {
+        let groups = self.builder.context.groups;
+        let (subtask, parallelism) = self.place();
+        (groups, groups.range(subtask, parallelism))
+    }
+
+    /// The task wakes for these timers.
+    pub(super) fn alarm(&mut self, alarm: Rc<dyn Alarm>) {
+        self.held.alarm(alarm);
+    }
+
+    /// The operator is called for these timers.
+    pub(super) fn timers(&mut self, timers: Rc<dyn Any>) {
+        self.held.timers(timers);
     }
 
     /// A side output.
@@ -212,6 +291,7 @@ pub(super) struct KeyedCollector<K, T, P: KeyedProcess<K, T>, W: Wrap<K, P::Out>
     main: Shared<W::Record>,
     sides: Vec<Rc<RefCell<dyn Downstream>>>,
     held: Held,
+    timers: Option<Rc<Service<K>>>,
     wrap: W,
     input: PhantomData<fn(K, T)>,
 }
@@ -221,10 +301,31 @@ impl<K: StateKey, T: 'static, P: KeyedProcess<K, T>, W: Wrap<K, P::Out>> KeyedCo
         name: Arc<str>,
         operator: P,
         main: Shared<W::Record>,
-        (sides, held): (Vec<Rc<RefCell<dyn Downstream>>>, Held),
+        (sides, mut held): (Vec<Rc<RefCell<dyn Downstream>>>, Held),
         wrap: W,
-    ) -> Self {
-        Self { name, operator, main, sides, held, wrap, input: PhantomData }
+    ) -> Result<Self, Failure> {
+        let other = || Failure::fatal(format!("operator {name} declares timers for keys of another type than its stream has"));
+        let timers = held.take_timers().map(|timers| timers.downcast().map_err(|_| other())).transpose()?;
+        Ok(Self { name, operator, main, sides, held, timers, wrap, input: PhantomData })
+    }
+
+    /// Whether the task has to wake for it.
+    pub(super) fn waits_for_processing_time(&self) -> bool {
+        self.held.has_alarms()
+    }
+
+    /// Fires the timers of `domain` that are due at `time`, in the order of time.
+    fn fire_timers(&mut self, domain: TimeDomain, time: Timestamp) -> Result<(), Halt> {
+        let Self { operator, main, wrap, held, timers: Some(timers), .. } = self else { return Ok(()) };
+        while let Some((due, key)) = timers.queue(domain).pop_due(time)? {
+            let key = Key::new(key);
+            if domain == TimeDomain::EventTime {
+                held.record(due);
+            }
+            let mut collect = |at, value| main.borrow_mut().collect(at, wrap.under(&key, at, value));
+            operator.on_timer(&key, Timer { time: due, domain }, &mut Emit { collect: &mut collect, timestamp: due })?;
+        }
+        Ok(())
     }
 
     /// Calls the operator outside of any record.
@@ -245,6 +346,10 @@ impl<K: StateKey, T: 'static, P: KeyedProcess<K, T>, W: Wrap<K, P::Out>> KeyedCo
 impl<K: StateKey, T: 'static, P: KeyedProcess<K, T>, W: Wrap<K, P::Out>> Downstream for KeyedCollector<K, T, P, W> {
     fn mark(&mut self, mark: Mark) -> Result<(), Halt> {
         self.held.advance(mark.watermark);
+        if let Some(timers) = &self.timers {
+            timers.advance(mark.watermark);
+        }
+        self.fire_timers(TimeDomain::EventTime, mark.watermark)?;
         self.without_key(mark.watermark, |operator, out| operator.on_watermark(mark.watermark, out))?;
         self.main.borrow_mut().mark(mark)?;
         self.sides.iter().try_for_each(|side| side.borrow_mut().mark(mark))
@@ -272,6 +377,20 @@ impl<K: StateKey, T: 'static, P: KeyedProcess<K, T>, W: Wrap<K, P::Out>> Collect
         held.record(timestamp);
         let mut collect = |at, value| main.borrow_mut().collect(at, wrap.under(&key, at, value));
         operator.process(&key, timestamp, value, &mut Emit { collect: &mut collect, timestamp })
+    }
+}
+
+impl<K: StateKey, T: 'static, P: KeyedProcess<K, T>, W: Wrap<K, P::Out>> Timed for KeyedCollector<K, T, P, W> {
+    fn next(&self) -> Option<Timestamp> {
+        self.held.next_alarm()
+    }
+
+    fn fire(&mut self, now: Timestamp) -> Result<(), Halt> {
+        if self.held.next_alarm().is_none_or(|next| next > now) {
+            return Ok(());
+        }
+        self.fire_timers(TimeDomain::ProcessingTime, now)?;
+        self.without_key(now, |operator, out| operator.on_processing_time(now, out))
     }
 }
 

@@ -146,6 +146,7 @@ fn text(described: &Described, listed: &Listed) -> String {
             Some(StateKind::List) => "list",
             Some(StateKind::Reducing) => "reducing",
             Some(StateKind::Aggregating) => "aggregating",
+            Some(StateKind::Timer) => "timer",
             Some(StateKind::Operator) => "operator",
             Some(StateKind::Broadcast) => "broadcast",
             None => "not in the manifest",

@@ -22,7 +22,7 @@ mod track;
 pub use options::{Alert, Identity, Options, Topics};
 
 use crate::format::{self, OrderEvent};
-use crate::stream::{App, DeadRecord, Failure, Late, RecordWriter, TumblingWindows};
+use crate::stream::{App, DeadRecord, Failure, Late, RecordWriter, Tumbling};
 use std::sync::Arc;
 
 /// Names of the operators that keep something in checkpoints: their identity there.
@@ -68,12 +68,14 @@ pub fn build(app: &App, options: &Options) -> Result<(), Failure> {
     });
 
     let late = app.side_output::<Late<Order>>();
-    let windows = TumblingWindows::of(options.window).allowed_lateness(options.allowed_lateness);
     let purchases = accepted
         .values()
         .filter(|order| order.event.event_type == format::EventType::Created)
         .key_by(|order| order.event.user_id.clone())
-        .aggregate(names::PURCHASES, windows, purchases::Purchases, &late);
+        .window(Tumbling::of(options.window))
+        .allowed_lateness(options.allowed_lateness)
+        .side_output_late(&late)
+        .aggregate(names::PURCHASES, purchases::Purchases);
     purchases.sink(&topics.purchase_stats, |stats, record| {
         record.key(stats.user_id.as_bytes());
         format::encode_purchase_stats(record.value(), stats);

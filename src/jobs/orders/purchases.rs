@@ -45,6 +45,15 @@ impl Aggregate<CompactString, Order> for Purchases {
         *sums.category_count.entry(event.category.clone()).or_default() += 1;
     }
 
+    fn merge(&self, into: &mut Sums, from: Sums) {
+        into.order_count += from.order_count;
+        into.item_count += from.item_count;
+        into.total_amount += from.total_amount;
+        for (category, count) in from.category_count {
+            *into.category_count.entry(category).or_default() += count;
+        }
+    }
+
     fn result(&self, user: &CompactString, window: Window, sums: &Sums) -> PurchaseStats {
         PurchaseStats {
             user_id: user.clone(),

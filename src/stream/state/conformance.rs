@@ -13,7 +13,7 @@ use crate::{
         Backend, Budget, Key, KeyGroups, Plan, Settings, Snapshot, StateDescriptor, StateValue, Store, Unclaimed, Workspace,
         Writer, WriterEvent,
     },
-    stream::{Declare, Redistribution, held::Held},
+    stream::{Declare, Redistribution, Timers, held::Held},
 };
 use crossbeam_channel::Receiver;
 use serde::{Deserialize, Serialize};
@@ -71,6 +71,7 @@ pub(super) struct Handles {
     split: StateHandle<OperatorList<u64>>,
     union: StateHandle<OperatorList<u64>>,
     rules: StateHandle<BroadcastState<String, u64>>,
+    timers: StateHandle<Timers<String>>,
     keyed: Vec<StateDescriptor>,
 }
 
@@ -97,8 +98,9 @@ impl Handles {
         let split = declare.operator_list("split", Redistribution::Split);
         let union = declare.operator_list("union", Redistribution::Union);
         let rules = declare.broadcast("rules");
+        let timers = declare.timers();
         let (keyed, _) = declare.into_states();
-        Self { value, list, map, highest, total, split, union, rules, keyed }
+        Self { value, list, map, highest, total, split, union, rules, timers, keyed }
     }
 }
 
@@ -112,6 +114,7 @@ pub(super) struct Kinds {
     pub(super) split: OperatorList<u64>,
     pub(super) union: OperatorList<u64>,
     pub(super) rules: BroadcastState<String, u64>,
+    pub(super) timers: Timers<String>,
 }
 
 impl Kinds {
@@ -125,6 +128,7 @@ impl Kinds {
             split: context.state(&handles.split).unwrap(),
             union: context.state(&handles.union).unwrap(),
             rules: context.state(&handles.rules).unwrap(),
+            timers: context.state(&handles.timers).unwrap(),
         }
     }
 }
@@ -228,6 +232,20 @@ impl Attempt {
     pub(super) fn advance(&mut self, watermark: Timestamp) {
         self.watermark = watermark;
         self.tasks.iter().for_each(|task| task.held.advance(watermark));
+    }
+
+    /// The timers that are due in any task, which it fires in the order of time.
+    pub(super) fn fire(&self, until: Timestamp) -> BTreeSet<(Timestamp, String)> {
+        let mut all = BTreeSet::new();
+        for task in &self.tasks {
+            let mut last = Timestamp::MIN;
+            while let Some((time, key)) = task.kinds.timers.pop_due(until).unwrap() {
+                assert!(last <= time, "{time} after {last}");
+                last = time;
+                assert!(all.insert((time, key)), "a timer fires once");
+            }
+        }
+        all
     }
 
     pub(super) fn freeze(&mut self, checkpoint: CheckpointId) {

@@ -18,6 +18,7 @@ struct Model {
     totals: BTreeMap<String, Aged<(u64, u64)>>,
     split: Vec<u64>,
     rules: BTreeMap<String, u64>,
+    timers: BTreeSet<(Timestamp, String)>,
 }
 
 /// Reads as the state does.
@@ -86,7 +87,14 @@ impl Model {
         assert_eq!(kinds.total.get(key).unwrap(), look(&mut self.totals, name, ttl, at), "total of {name}");
     }
 
+    /// Every timer that is due fires, and no other one.
+    fn fire(&mut self, attempt: &Attempt, until: Timestamp) {
+        let later = self.timers.split_off(&(until.saturating_add(1), String::new()));
+        assert_eq!(attempt.fire(until), std::mem::replace(&mut self.timers, later), "timers until {until}");
+    }
+
     fn compare_all(&mut self, attempt: &Attempt) {
+        self.fire(attempt, 1_000_000);
         (0..KEYS).for_each(|number| self.compare(attempt, &key(number)));
         let mut split: Vec<u64> = attempt.tasks.iter().flat_map(|task| task.kinds.split.read(<[u64]>::to_vec)).collect();
         split.sort_unstable();
@@ -177,6 +185,16 @@ impl Model {
                 attempt.tasks.iter().for_each(|task| task.kinds.rules.put(name.clone(), n));
                 self.rules.insert(name, n);
             }
+            16 => {
+                let time = n as i64 % 40 * 10;
+                kinds.timers.register_event_time_timer(&key, time).unwrap();
+                self.timers.insert((time, name));
+            }
+            17 => {
+                let time = n as i64 % 40 * 10;
+                kinds.timers.delete_event_time_timer(&key, time).unwrap();
+                self.timers.remove(&(time, name));
+            }
             _ => self.compare(attempt, &key),
         }
     }
@@ -210,7 +228,7 @@ fn backend() -> impl Strategy<Value = Backend> {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        30 => (0_u8..22, 0..KEYS, 0_u64..50).prop_map(|(what, key, n)| Step::Act { what, key, n }),
+        30 => (0_u8..24, 0..KEYS, 0_u64..50).prop_map(|(what, key, n)| Step::Act { what, key, n }),
         6 => (-30_i64..60).prop_map(Step::Record),
         4 => (0_i64..40).prop_map(Step::Advance),
         3 => Just(Step::Freeze),
@@ -255,6 +273,7 @@ fn run(memory: usize, backend: Backend, parallelism: usize, ttl: Option<Ttl>, st
                 time += by;
                 attempt.advance(time);
                 model.advance(time);
+                model.fire(&attempt, time);
                 // The records that follow.
                 attempt.record(time);
                 model.record = time;

@@ -1,0 +1,533 @@
+//! When a window gives out its result.
+
+use super::{Window, millis};
+use crate::engine::Timestamp;
+use crate::state::StateValue;
+use crate::stream::timer::TimeDomain;
+use std::time::Duration;
+
+/// What becomes of a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TriggerResult {
+    /// Nothing yet.
+    Continue,
+    /// It gives out its result, and keeps what it holds.
+    Fire,
+    /// It forgets what it holds.
+    Purge,
+    /// It gives out its result, then forgets what it holds.
+    FireAndPurge,
+}
+
+impl TriggerResult {
+    /// Whether the window gives out its result.
+    #[must_use]
+    pub fn fires(self) -> bool {
+        matches!(self, Self::Fire | Self::FireAndPurge)
+    }
+
+    /// Whether it forgets what it holds.
+    #[must_use]
+    pub fn purges(self) -> bool {
+        matches!(self, Self::Purge | Self::FireAndPurge)
+    }
+}
+
+/// Decides when the window of a key gives out its result. It is asked at each record, and at the timers that it registers; what it has to
+/// remember of a window is its [`Trigger::State`], which lies in the window's state.
+///
+/// A window with an own trigger gives out nothing at its end, unless the trigger says so.
+///
+/// ```
+/// use sluicegate::stream::{Failure, Harness, Outputs, Trigger, TriggerContext, TriggerResult, Tumbling, Timestamp, Window};
+/// use std::time::Duration;
+///
+/// /// Fires for every value above a limit, and at the end.
+/// #[derive(Clone)]
+/// struct Above(u64);
+///
+/// impl Trigger<u64> for Above {
+///     type State = ();
+///     fn on_element(&self, value: &u64, _: Timestamp, window: Window, (): &mut (), context: &mut TriggerContext) -> TriggerResult {
+///         context.register_event_time_timer(window.max_timestamp());
+///         if *value > self.0 { TriggerResult::Fire } else { TriggerResult::Continue }
+///     }
+///     fn on_event_time(&self, _: Timestamp, _: Window, (): &mut (), _: &mut TriggerContext) -> TriggerResult {
+///         TriggerResult::Fire
+///     }
+///     fn clear(&self, window: Window, (): &(), context: &mut TriggerContext) {
+///         context.delete_event_time_timer(window.max_timestamp());
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Failure> {
+/// let mut sums = Harness::<String, u64, _>::new(|_, values| {
+///     let windows = values.window(Tumbling::of(Duration::from_secs(1))).trigger(Above(10));
+///     Outputs::of(&windows.reduce("sums", |sum, value| *sum += value))
+/// })?;
+/// for value in [1, 20, 3] {
+///     sums.record(500, "a".into(), value)?;
+/// }
+/// sums.watermark(1_000)?;
+/// assert_eq!(sums.outputs.take(), [(999, 21), (999, 24)]);
+/// # Ok(())
+/// # }
+/// ```
+pub trait Trigger<T>: Clone + Send + Sync + 'static {
+    /// What it remembers of one window of one key.
+    type State: StateValue + Default;
+
+    /// A record has come into the window.
+    fn on_element(
+        &self,
+        value: &T,
+        timestamp: Timestamp,
+        window: Window,
+        state: &mut Self::State,
+        context: &mut TriggerContext,
+    ) -> TriggerResult;
+
+    /// A timer of event time that it registered for this window is due.
+    fn on_event_time(
+        &self,
+        time: Timestamp,
+        window: Window,
+        state: &mut Self::State,
+        context: &mut TriggerContext,
+    ) -> TriggerResult {
+        let _ = (time, window, state, context);
+        TriggerResult::Continue
+    }
+
+    /// A timer of processing time that it registered for this window is due.
+    fn on_processing_time(
+        &self,
+        time: Timestamp,
+        window: Window,
+        state: &mut Self::State,
+        context: &mut TriggerContext,
+    ) -> TriggerResult {
+        let _ = (time, window, state, context);
+        TriggerResult::Continue
+    }
+
+    /// Another session goes up in this one: what it remembered of the other one is `from`. Without it, that is forgotten.
+    fn merge(&self, into: &mut Self::State, from: Self::State) {
+        let _ = (into, from);
+    }
+
+    /// Sessions have become `window`, and their states one. Timers that it had registered for them are to be registered anew.
+    fn on_merge(&self, window: Window, state: &mut Self::State, context: &mut TriggerContext) {
+        let _ = (window, state, context);
+    }
+
+    /// The window goes, at its end or into a larger session: timers are to be deleted.
+    fn clear(&self, window: Window, state: &Self::State, context: &mut TriggerContext) {
+        let _ = (window, state, context);
+    }
+}
+
+/// What a trigger can see and do beside its answer.
+#[derive(Debug)]
+pub struct TriggerContext {
+    watermark: Timestamp,
+    processing_time: Timestamp,
+    pub(super) timers: Vec<(Change, TimeDomain, Timestamp)>,
+}
+
+/// What is to be done with a timer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    Register,
+    Delete,
+}
+
+impl TriggerContext {
+    pub(super) fn at(watermark: Timestamp, processing_time: Timestamp) -> Self {
+        Self { watermark, processing_time, timers: Vec::new() }
+    }
+
+    /// The event time that all inputs have reached, in ms.
+    #[must_use]
+    pub fn current_watermark(&self) -> Timestamp {
+        self.watermark
+    }
+
+    /// The time on the clock, in ms since the epoch.
+    #[must_use]
+    pub fn current_processing_time(&self) -> Timestamp {
+        self.processing_time
+    }
+
+    /// [`Trigger::on_event_time`] is called for this window and key when the watermark reaches `time`.
+    pub fn register_event_time_timer(&mut self, time: Timestamp) {
+        self.timers.push((Change::Register, TimeDomain::EventTime, time));
+    }
+
+    /// Takes it back.
+    pub fn delete_event_time_timer(&mut self, time: Timestamp) {
+        self.timers.push((Change::Delete, TimeDomain::EventTime, time));
+    }
+
+    /// [`Trigger::on_processing_time`] is called for this window and key when the clock reaches `time`.
+    pub fn register_processing_time_timer(&mut self, time: Timestamp) {
+        self.timers.push((Change::Register, TimeDomain::ProcessingTime, time));
+    }
+
+    /// Takes it back.
+    pub fn delete_processing_time_timer(&mut self, time: Timestamp) {
+        self.timers.push((Change::Delete, TimeDomain::ProcessingTime, time));
+    }
+}
+
+/// Fires when the watermark passes the window's end, and again for each late record after that: the default of windows of event time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventTimeTrigger;
+
+impl<T> Trigger<T> for EventTimeTrigger {
+    type State = ();
+
+    fn on_element(&self, _: &T, _: Timestamp, window: Window, (): &mut (), context: &mut TriggerContext) -> TriggerResult {
+        if window.max_timestamp() <= context.watermark {
+            return TriggerResult::Fire;
+        }
+        context.register_event_time_timer(window.max_timestamp());
+        TriggerResult::Continue
+    }
+
+    fn on_event_time(&self, time: Timestamp, window: Window, (): &mut (), _: &mut TriggerContext) -> TriggerResult {
+        if time == window.max_timestamp() { TriggerResult::Fire } else { TriggerResult::Continue }
+    }
+
+    fn on_merge(&self, window: Window, (): &mut (), context: &mut TriggerContext) {
+        if window.max_timestamp() > context.watermark {
+            context.register_event_time_timer(window.max_timestamp());
+        }
+    }
+
+    fn clear(&self, window: Window, (): &(), context: &mut TriggerContext) {
+        context.delete_event_time_timer(window.max_timestamp());
+    }
+}
+
+/// Fires when the clock passes the window's end: the default of windows of processing time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProcessingTimeTrigger;
+
+impl<T> Trigger<T> for ProcessingTimeTrigger {
+    type State = ();
+
+    fn on_element(&self, _: &T, _: Timestamp, window: Window, (): &mut (), context: &mut TriggerContext) -> TriggerResult {
+        context.register_processing_time_timer(window.max_timestamp());
+        TriggerResult::Continue
+    }
+
+    fn on_processing_time(&self, time: Timestamp, window: Window, (): &mut (), _: &mut TriggerContext) -> TriggerResult {
+        if time == window.max_timestamp() { TriggerResult::Fire } else { TriggerResult::Continue }
+    }
+
+    fn on_merge(&self, window: Window, (): &mut (), context: &mut TriggerContext) {
+        if window.max_timestamp() > context.processing_time {
+            context.register_processing_time_timer(window.max_timestamp());
+        }
+    }
+
+    fn clear(&self, window: Window, (): &(), context: &mut TriggerContext) {
+        context.delete_processing_time_timer(window.max_timestamp());
+    }
+}
+
+/// What windows do that were given no trigger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DefaultTrigger {
+    /// As [`EventTimeTrigger`].
+    EventTime,
+    /// As [`ProcessingTimeTrigger`].
+    ProcessingTime,
+    /// Never fires.
+    Never,
+}
+
+impl<T> Trigger<T> for DefaultTrigger {
+    type State = ();
+
+    fn on_element(&self, value: &T, at: Timestamp, window: Window, s: &mut (), context: &mut TriggerContext) -> TriggerResult {
+        match self {
+            Self::EventTime => EventTimeTrigger.on_element(value, at, window, s, context),
+            Self::ProcessingTime => ProcessingTimeTrigger.on_element(value, at, window, s, context),
+            Self::Never => TriggerResult::Continue,
+        }
+    }
+
+    fn on_event_time(&self, time: Timestamp, window: Window, s: &mut (), context: &mut TriggerContext) -> TriggerResult {
+        match self {
+            Self::EventTime => Trigger::<T>::on_event_time(&EventTimeTrigger, time, window, s, context),
+            _ => TriggerResult::Continue,
+        }
+    }
+
+    fn on_processing_time(&self, time: Timestamp, window: Window, s: &mut (), context: &mut TriggerContext) -> TriggerResult {
+        match self {
+            Self::ProcessingTime => Trigger::<T>::on_processing_time(&ProcessingTimeTrigger, time, window, s, context),
+            _ => TriggerResult::Continue,
+        }
+    }
+
+    fn on_merge(&self, window: Window, s: &mut (), context: &mut TriggerContext) {
+        match self {
+            Self::EventTime => Trigger::<T>::on_merge(&EventTimeTrigger, window, s, context),
+            Self::ProcessingTime => Trigger::<T>::on_merge(&ProcessingTimeTrigger, window, s, context),
+            Self::Never => {}
+        }
+    }
+
+    fn clear(&self, window: Window, s: &(), context: &mut TriggerContext) {
+        match self {
+            Self::EventTime => Trigger::<T>::clear(&EventTimeTrigger, window, s, context),
+            Self::ProcessingTime => Trigger::<T>::clear(&ProcessingTimeTrigger, window, s, context),
+            Self::Never => {}
+        }
+    }
+}
+
+/// Fires with every so many records. With [`PurgingTrigger`] around it, each record is in one result; without, in all after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CountTrigger(u64);
+
+impl CountTrigger {
+    /// With every `count` records, at least 1.
+    #[must_use]
+    pub fn of(count: u64) -> Self {
+        Self(count.max(1))
+    }
+}
+
+impl<T> Trigger<T> for CountTrigger {
+    type State = u64;
+
+    fn on_element(&self, _: &T, _: Timestamp, _: Window, count: &mut u64, _: &mut TriggerContext) -> TriggerResult {
+        *count += 1;
+        if *count < self.0 {
+            return TriggerResult::Continue;
+        }
+        *count = 0;
+        TriggerResult::Fire
+    }
+
+    fn merge(&self, into: &mut u64, from: u64) {
+        *into += from;
+    }
+}
+
+/// Fires again and again while event time passes through the window, and at its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContinuousEventTimeTrigger(i64);
+
+impl ContinuousEventTimeTrigger {
+    /// At every multiple of `interval` (at least a millisecond) since the epoch after a record has come.
+    #[must_use]
+    pub fn of(interval: Duration) -> Self {
+        Self(millis(interval).max(1))
+    }
+}
+
+/// The first multiple of `interval` after `time`, or the window's end.
+fn next_multiple(time: Timestamp, interval: i64, window: Window) -> Timestamp {
+    time.saturating_sub(time.rem_euclid(interval)).saturating_add(interval).min(window.max_timestamp())
+}
+
+/// The earlier one.
+fn keep_earlier(into: &mut Option<Timestamp>, from: Option<Timestamp>) {
+    *into = match (*into, from) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    };
+}
+
+impl<T> Trigger<T> for ContinuousEventTimeTrigger {
+    /// When it fires next.
+    type State = Option<Timestamp>;
+
+    fn on_element(
+        &self,
+        _: &T,
+        timestamp: Timestamp,
+        window: Window,
+        next: &mut Option<Timestamp>,
+        context: &mut TriggerContext,
+    ) -> TriggerResult {
+        if window.max_timestamp() <= context.watermark {
+            return TriggerResult::Fire;
+        }
+        context.register_event_time_timer(window.max_timestamp());
+        if next.is_none() {
+            let time = next_multiple(timestamp, self.0, window);
+            *next = Some(time);
+            context.register_event_time_timer(time);
+        }
+        TriggerResult::Continue
+    }
+
+    fn on_event_time(
+        &self,
+        time: Timestamp,
+        window: Window,
+        next: &mut Option<Timestamp>,
+        context: &mut TriggerContext,
+    ) -> TriggerResult {
+        if time == window.max_timestamp() {
+            return TriggerResult::Fire;
+        }
+        if *next != Some(time) {
+            return TriggerResult::Continue;
+        }
+        let time = next_multiple(time, self.0, window);
+        *next = Some(time);
+        context.register_event_time_timer(time);
+        TriggerResult::Fire
+    }
+
+    fn merge(&self, into: &mut Option<Timestamp>, from: Option<Timestamp>) {
+        keep_earlier(into, from);
+    }
+
+    fn on_merge(&self, window: Window, next: &mut Option<Timestamp>, context: &mut TriggerContext) {
+        if window.max_timestamp() > context.watermark {
+            context.register_event_time_timer(window.max_timestamp());
+        }
+        if let Some(next) = next {
+            context.register_event_time_timer(*next);
+        }
+    }
+
+    fn clear(&self, window: Window, next: &Option<Timestamp>, context: &mut TriggerContext) {
+        context.delete_event_time_timer(window.max_timestamp());
+        if let Some(next) = next {
+            context.delete_event_time_timer(*next);
+        }
+    }
+}
+
+/// Fires again and again while the clock goes on, as long as the window is there. Around windows of event time it shows what they hold so
+/// far; they give out nothing at their end by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContinuousProcessingTimeTrigger(i64);
+
+impl ContinuousProcessingTimeTrigger {
+    /// At every multiple of `interval` (at least a millisecond) since the epoch after a record has come.
+    #[must_use]
+    pub fn of(interval: Duration) -> Self {
+        Self(millis(interval).max(1))
+    }
+}
+
+impl<T> Trigger<T> for ContinuousProcessingTimeTrigger {
+    /// When it fires next.
+    type State = Option<Timestamp>;
+
+    fn on_element(
+        &self,
+        _: &T,
+        _: Timestamp,
+        window: Window,
+        next: &mut Option<Timestamp>,
+        context: &mut TriggerContext,
+    ) -> TriggerResult {
+        if next.is_none() {
+            let time = next_multiple(context.processing_time, self.0, window);
+            *next = Some(time);
+            context.register_processing_time_timer(time);
+        }
+        TriggerResult::Continue
+    }
+
+    fn on_processing_time(
+        &self,
+        time: Timestamp,
+        window: Window,
+        next: &mut Option<Timestamp>,
+        context: &mut TriggerContext,
+    ) -> TriggerResult {
+        if *next != Some(time) {
+            return TriggerResult::Continue;
+        }
+        *next = Some(next_multiple(time, self.0, window)).filter(|next| *next > time);
+        if let Some(next) = *next {
+            context.register_processing_time_timer(next);
+        }
+        TriggerResult::Fire
+    }
+
+    fn merge(&self, into: &mut Option<Timestamp>, from: Option<Timestamp>) {
+        keep_earlier(into, from);
+    }
+
+    fn on_merge(&self, _: Window, next: &mut Option<Timestamp>, context: &mut TriggerContext) {
+        if let Some(next) = next {
+            context.register_processing_time_timer(*next);
+        }
+    }
+
+    fn clear(&self, _: Window, next: &Option<Timestamp>, context: &mut TriggerContext) {
+        if let Some(next) = next {
+            context.delete_processing_time_timer(*next);
+        }
+    }
+}
+
+/// Lets a window forget what it holds whenever another trigger fires it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PurgingTrigger<G>(G);
+
+impl<G> PurgingTrigger<G> {
+    /// Fires when `trigger` does.
+    #[must_use]
+    pub fn of(trigger: G) -> Self {
+        Self(trigger)
+    }
+
+    fn purging(result: TriggerResult) -> TriggerResult {
+        if result.fires() { TriggerResult::FireAndPurge } else { result }
+    }
+}
+
+impl<T, G: Trigger<T>> Trigger<T> for PurgingTrigger<G> {
+    type State = G::State;
+
+    fn on_element(
+        &self,
+        value: &T,
+        timestamp: Timestamp,
+        window: Window,
+        state: &mut G::State,
+        context: &mut TriggerContext,
+    ) -> TriggerResult {
+        Self::purging(self.0.on_element(value, timestamp, window, state, context))
+    }
+
+    fn on_event_time(&self, at: Timestamp, window: Window, state: &mut G::State, context: &mut TriggerContext) -> TriggerResult {
+        Self::purging(self.0.on_event_time(at, window, state, context))
+    }
+
+    fn on_processing_time(
+        &self,
+        time: Timestamp,
+        window: Window,
+        state: &mut G::State,
+        context: &mut TriggerContext,
+    ) -> TriggerResult {
+        Self::purging(self.0.on_processing_time(time, window, state, context))
+    }
+
+    fn merge(&self, into: &mut G::State, from: G::State) {
+        self.0.merge(into, from);
+    }
+
+    fn on_merge(&self, window: Window, state: &mut G::State, context: &mut TriggerContext) {
+        self.0.on_merge(window, state, context);
+    }
+
+    fn clear(&self, window: Window, state: &G::State, context: &mut TriggerContext) {
+        self.0.clear(window, state, context);
+    }
+}
