@@ -10,22 +10,31 @@
 
 mod app;
 mod declare;
+mod execution;
+mod fault;
 mod harness;
 mod held;
+mod local;
 mod operator;
 mod state;
 mod window;
 
 pub use crate::engine::exchange::Keyed;
+pub use crate::engine::local::{LocalSink, LocalSource, Owner, StagedOutput};
 pub use crate::engine::output::RecordWriter;
 pub use crate::engine::snapshot::Redistribution;
 pub use crate::engine::source::{DeadRecord, Decode, RawRecord, Undecodable};
-pub use crate::engine::{Halt, MAX_WATERMARK, MIN_WATERMARK, OperatorCounter, OperatorEvents, Timestamp};
-pub use crate::protocol::Failure;
+pub use crate::engine::source::{Round, SplitReader};
+pub use crate::engine::{
+    Halt, MAX_WATERMARK, MIN_WATERMARK, OperatorCounter, OperatorEvents, Outgoing, RestartStrategy, Timestamp,
+};
+pub use crate::protocol::{Failure, FailureKind, JobName, Positions};
 pub use crate::state::{Key, StateKey, StateValue};
 pub use app::{App, KeyedStream, SideStream, Stream};
 pub use declare::{Declare, Expiring};
+pub use execution::{Execution, Running};
 pub use harness::{Harness, Outputs};
+pub use local::Source;
 pub use operator::{Emit, KeyedProcess, OperatorContext, Output};
 pub use state::{
     Accumulate, AggregatingState, BroadcastState, ListState, MapState, OperatorList, ReducingState, State, StateHandle, Ttl,
