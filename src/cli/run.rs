@@ -4,7 +4,10 @@ use super::{Code, Given, Stop, graph, savepoint};
 use crate::{
     checkpoint::{Executor, Retention},
     config::{self, Settings},
-    engine::{Ask, Bounds, FromSavepoint, JobSettings, KafkaCluster, KafkaSettings, RestartStrategy, Schedule, Supervisor},
+    engine::{
+        Ask, Bounds, ExponentialDelay, FromSavepoint, JobSettings, KafkaCluster, KafkaSettings, RestartStrategy, Schedule,
+        Supervisor,
+    },
     observe::{Health, Metrics, Server, Status, logging},
     protocol::{CheckpointId, Failure},
     state::{KeyGroups, Settings as StateSettings},
@@ -108,14 +111,28 @@ impl Run {
             retention: Retention { retained: settings.checkpoint.retained, grace: GRACE },
             state: StateSettings { backend: settings.state.backend, ..StateSettings::new(&settings.state.dir, memory) },
             tolerable_failures: settings.checkpoint.tolerable_failures,
-            restart: match settings.restart {
-                config::Restart::None => RestartStrategy::None,
-                config::Restart::FixedDelay { attempts, delay } => RestartStrategy::FixedDelay { attempts, delay },
-            },
+            restart: restart_strategy(settings.restart),
             bounds: Bounds { until_caught_up: self.until_caught_up, drain: self.drain },
             restore: self.restore.map(CheckpointId),
             from,
         })
+    }
+}
+
+fn restart_strategy(restart: config::Restart) -> RestartStrategy {
+    match restart {
+        config::Restart::None => RestartStrategy::None,
+        config::Restart::FixedDelay { attempts, delay } => RestartStrategy::FixedDelay { attempts, delay },
+        config::Restart::ExponentialDelay { initial_delay, max_delay, multiplier, reset_threshold, jitter } => {
+            RestartStrategy::ExponentialDelay(ExponentialDelay {
+                initial: initial_delay,
+                max: max_delay,
+                multiplier,
+                reset_after: reset_threshold,
+                jitter,
+            })
+        }
+        config::Restart::FailureRate { failures, interval, delay } => RestartStrategy::FailureRate { failures, interval, delay },
     }
 }
 

@@ -57,7 +57,7 @@ pub use manifest::stored_states;
 pub use message::{Barrier, BarrierKind, MAX_WATERMARK, MIN_WATERMARK, Mark, Message, Timestamp};
 pub use meter::{Meter, OperatorCounter, OperatorEvents};
 pub use recovery::FromSavepoint;
-pub use restart::RestartStrategy;
+pub use restart::{ExponentialDelay, RestartStrategy};
 pub use sink::{CommitOutcome, FlushedTransaction, OpenTransaction, Outgoing, Transactions};
 pub use stop::{Stop, Stopped};
 pub use supervisor::{JobSettings, Supervisor};

@@ -26,7 +26,7 @@ pub use crate::engine::snapshot::Redistribution;
 pub use crate::engine::source::{DeadRecord, Decode, RawRecord, Undecodable};
 pub use crate::engine::source::{Round, SplitReader};
 pub use crate::engine::{
-    Halt, MAX_WATERMARK, MIN_WATERMARK, OperatorCounter, OperatorEvents, Outgoing, RestartStrategy, Timestamp,
+    ExponentialDelay, Halt, MAX_WATERMARK, MIN_WATERMARK, OperatorCounter, OperatorEvents, Outgoing, RestartStrategy, Timestamp,
 };
 pub use crate::protocol::{Failure, FailureKind, JobName, Positions};
 pub use crate::state::{Key, StateKey, StateValue};
