@@ -202,6 +202,19 @@ fn every_form_of_start_and_switch_is_read() {
 }
 
 #[test]
+fn a_job_of_ones_own_has_its_name_and_none_of_the_settings_of_the_order_job() {
+    let own = |set: &[&str]| Sources { own_job: Some("clicks".into()), ..with(set) };
+    let settings = load(&own(&[])).unwrap();
+    assert_eq!((settings.job.name.to_string(), settings.kafka.group), ("clicks".to_owned(), "sluicegate-clicks".to_owned()));
+    assert_eq!(load(&own(&["job.name=other"])).unwrap().job.name.to_string(), "other");
+    for key in ["job.kind=orders", "source.topic=x", "orders.batch_size=5", "topics.prefix=x"] {
+        let problems = load(&own(&[key])).unwrap_err();
+        let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert!(all.len() == 1 && all[0].contains("setting of the order job"), "{key}: {all:?}");
+    }
+}
+
+#[test]
 fn every_restart_strategy_is_read_and_what_does_not_fit_is_refused() {
     let restart = |set: &[&str]| load(&with(set)).unwrap().restart;
     let seconds = Duration::from_secs;

@@ -7,6 +7,9 @@
 //! tracked.sink("order-status", |status, record| { … });
 //! let plan = app.into_plan()?;
 //! ```
+//!
+//! `App::main` makes a program of a job, with the command line of sluicegate; [`Execution`] runs one that reads and writes no Kafka in this
+//! process.
 
 mod app;
 mod declare;
