@@ -3,12 +3,21 @@
 use super::{Stop, audit, checkpoint, exit::Code, generate, run, savepoint, state, stop, topics, validate};
 use crate::config::{self, Settings, Sources};
 use clap::{Parser, Subcommand};
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::OnceLock};
 
 /// File that is read when none is named, if it is there.
 const DEFAULT_FILE: &str = "config/orders.toml";
 /// Environment variable that names the file when `--config` does not.
 const FILE_VARIABLE: &str = "SLUICEGATE_CONFIG";
+
+/// The job that this program is made for, if it is not the one with the order job.
+static OWN_JOB: OnceLock<&str> = OnceLock::new();
+
+/// Says that this program is made for the job `name`: once, before its command runs.
+pub(super) fn is_made_for(name: &'static str) {
+    // A second job in one process would be one too many; the first one stands.
+    let _ = OWN_JOB.set(name);
+}
 
 /// Exactly-once ETL for Kafka: one binary, no cluster to run.
 #[derive(Debug, Parser)]
@@ -44,8 +53,10 @@ impl Given {
     /// Where the settings come from, for this process.
     fn sources(&self) -> Sources {
         let named = self.config.clone().or_else(|| std::env::var_os(FILE_VARIABLE).map(PathBuf::from));
-        let usual = || Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists());
-        Sources { file: named.or_else(usual), environment: std::env::vars_os().collect(), set: self.set.clone() }
+        let own_job = OWN_JOB.get().map(|name| (*name).to_owned());
+        let usual = own_job.as_ref().map_or_else(|| DEFAULT_FILE.to_owned(), |name| format!("config/{name}.toml"));
+        let usual = || Some(PathBuf::from(usual)).filter(|path| path.exists());
+        Sources { file: named.or_else(usual), environment: std::env::vars_os().collect(), set: self.set.clone(), own_job }
     }
 }
 

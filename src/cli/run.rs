@@ -4,7 +4,10 @@ use super::{Code, Given, Stop, graph, savepoint};
 use crate::{
     checkpoint::{Executor, Retention},
     config::{self, Settings},
-    engine::{Ask, Bounds, FromSavepoint, JobSettings, KafkaCluster, KafkaSettings, RestartStrategy, Schedule, Supervisor},
+    engine::{
+        Ask, Bounds, ExponentialDelay, FromSavepoint, JobSettings, KafkaCluster, KafkaSettings, LocalCluster, RestartStrategy,
+        Schedule, Supervisor, cluster::Cluster, plan::Plan,
+    },
     observe::{Health, Metrics, Server, Status, logging},
     protocol::{CheckpointId, Failure},
     state::{KeyGroups, Settings as StateSettings},
@@ -50,6 +53,11 @@ pub struct Run {
 
 impl Run {
     pub(super) fn run(&self) -> Result<Code, Stop> {
+        self.run_graph(graph::of)
+    }
+
+    /// Runs the graph that `graph` makes of the settings.
+    pub(super) fn run_graph(&self, graph: impl FnOnce(&Settings) -> Result<Plan, Failure>) -> Result<Code, Stop> {
         let (settings, _) = self.given.load()?;
         logging::init(&settings.log)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -72,11 +80,19 @@ impl Run {
         };
         runtime.spawn(async move { on_signals(&stopper).await });
         let from = self.origin(&settings, runtime.handle().clone().into())?;
-        let plan = graph::of(&settings)?;
-        let cluster = KafkaCluster::connect(kafka_settings(&settings), &settings.source.topic, &interrupted)?;
-        let cluster = Arc::new(cluster);
-        let supervisor =
-            Supervisor::new(self.job_settings(&settings, from)?, cluster, plan, runtime.handle().clone(), metrics, health);
+        let plan = graph(&settings)?;
+        let mut job = self.job_settings(&settings, from)?;
+        let cluster: Arc<dyn Cluster> = if plan.sources.is_empty() && plan.sinks.is_empty() {
+            let input = plan.input()?.to_owned();
+            Arc::new(KafkaCluster::connect(kafka_settings(&settings, &plan), &input, &interrupted)?)
+        } else {
+            // A job whose input ends does so, too.
+            let ends = plan.sources.values().all(|source| source.bounded());
+            job.bounds = Bounds { until_caught_up: self.until_caught_up || ends, drain: self.drain || ends };
+            job.discovery = None;
+            Arc::new(LocalCluster::new(&job.job, &job.location, &plan)?)
+        };
+        let supervisor = Supervisor::new(job, cluster, plan, runtime.handle().clone(), metrics, health);
         supervisor.run(&asked)?;
         runtime.shutdown_timeout(Duration::from_secs(1));
         Ok(Code::Done)
@@ -108,10 +124,7 @@ impl Run {
             retention: Retention { retained: settings.checkpoint.retained, grace: GRACE },
             state: StateSettings { backend: settings.state.backend, ..StateSettings::new(&settings.state.dir, memory) },
             tolerable_failures: settings.checkpoint.tolerable_failures,
-            restart: match settings.restart {
-                config::Restart::None => RestartStrategy::None,
-                config::Restart::FixedDelay { attempts, delay } => RestartStrategy::FixedDelay { attempts, delay },
-            },
+            restart: restart_strategy(settings.restart),
             bounds: Bounds { until_caught_up: self.until_caught_up, drain: self.drain },
             restore: self.restore.map(CheckpointId),
             from,
@@ -119,14 +132,31 @@ impl Run {
     }
 }
 
-fn kafka_settings(settings: &Settings) -> KafkaSettings {
+pub(super) fn restart_strategy(restart: config::Restart) -> RestartStrategy {
+    match restart {
+        config::Restart::None => RestartStrategy::None,
+        config::Restart::FixedDelay { attempts, delay } => RestartStrategy::FixedDelay { attempts, delay },
+        config::Restart::ExponentialDelay { initial_delay, max_delay, multiplier, reset_threshold, jitter } => {
+            RestartStrategy::ExponentialDelay(ExponentialDelay {
+                initial: initial_delay,
+                max: max_delay,
+                multiplier,
+                reset_after: reset_threshold,
+                jitter,
+            })
+        }
+        config::Restart::FailureRate { failures, interval, delay } => RestartStrategy::FailureRate { failures, interval, delay },
+    }
+}
+
+fn kafka_settings(settings: &Settings, plan: &Plan) -> KafkaSettings {
     KafkaSettings {
         connection: settings.kafka.connection.clone(),
         group: settings.kafka.group.clone(),
         start: settings.source.start.clone(),
         transaction_timeout: settings.kafka.transaction_timeout,
         patience: settings.kafka.connect_timeout,
-        output_topics: settings.topics.all().map(str::to_owned).to_vec(),
+        output_topics: plan.topics.clone(),
     }
 }
 

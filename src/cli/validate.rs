@@ -69,7 +69,7 @@ fn brokers(settings: &Settings) -> Vec<Check> {
 }
 
 /// Whether files can be written there, or where the folder would be made.
-fn writable(folder: &Path) -> Result<String, Failure> {
+pub(super) fn writable(folder: &Path) -> Result<String, Failure> {
     let shown = folder.display();
     let Some(existing) = folder.ancestors().find(|ancestor| ancestor.exists()) else {
         return Err(Failure::fatal(format!("{shown}: nothing of this path exists")));
@@ -79,7 +79,7 @@ fn writable(folder: &Path) -> Result<String, Failure> {
     Ok(if existing == folder { shown.to_string() } else { format!("{shown}, will be made") })
 }
 
-fn storage(settings: &Settings) -> Result<String, Failure> {
+pub(super) fn storage(settings: &Settings) -> Result<String, Failure> {
     let location = &settings.checkpoint.storage;
     if let Some(folder) = location.as_folder() {
         let written = writable(folder)?;

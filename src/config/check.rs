@@ -191,11 +191,31 @@ impl Check<'_> {
     }
 
     fn restart(&mut self) -> Option<Restart> {
-        let fixed = self.choice("restart.strategy", &[("fixed-delay", true), ("none", false)]);
+        let strategies = ["fixed-delay", "exponential-delay", "failure-rate", "none"];
+        let strategy = self.choice("restart.strategy", &strategies.map(|name| (name, name)));
         let attempts = self.integer("restart.attempts", 1..=1_000_000).and_then(|n| u32::try_from(n).ok());
         let delay = self.duration("restart.delay", Duration::ZERO..=HOUR);
-        let fixed_delay = Restart::FixedDelay { attempts: attempts?, delay: delay? };
-        Some(if fixed? { fixed_delay } else { Restart::None })
+        let initial_delay = self.duration("restart.initial_delay", Duration::from_millis(1)..=HOUR);
+        let max_delay = self.duration("restart.max_delay", Duration::from_millis(1)..=DAY);
+        let multiplier = self.decimal("restart.multiplier", 1.0..=100.0);
+        let reset_threshold = self.duration("restart.reset_threshold", SECOND..=YEAR);
+        let jitter = self.decimal("restart.jitter", 0.0..=1.0);
+        let failures = self.integer("restart.max_failures", 1..=1_000_000).and_then(|n| u32::try_from(n).ok());
+        let interval = self.duration("restart.interval", SECOND..=YEAR);
+        if let (Some(initial), Some(max)) = (initial_delay, max_delay)
+            && initial > max
+        {
+            self.problem("restart.max_delay", "is shorter than restart.initial_delay".to_owned());
+        }
+        let (attempts, delay, failures, interval) = (attempts?, delay?, failures?, interval?);
+        let (initial_delay, max_delay, multiplier) = (initial_delay?, max_delay?, multiplier?);
+        let (reset_threshold, jitter) = (reset_threshold?, jitter?);
+        Some(match strategy? {
+            "fixed-delay" => Restart::FixedDelay { attempts, delay },
+            "exponential-delay" => Restart::ExponentialDelay { initial_delay, max_delay, multiplier, reset_threshold, jitter },
+            "failure-rate" => Restart::FailureRate { failures, interval, delay },
+            _ => Restart::None,
+        })
     }
 
     fn orders(&mut self) -> Option<Orders> {
@@ -368,6 +388,18 @@ impl Check<'_> {
         self.read(key, |value| {
             let allowed = || format!("allowed is a whole number from {} to {}", range.start(), range.end());
             value.integer().filter(|n| range.contains(n)).ok_or_else(allowed)
+        })
+    }
+
+    fn decimal(&mut self, key: &str, range: RangeInclusive<f64>) -> Option<f64> {
+        self.read(key, |value| {
+            let text = match value {
+                Value::Other(text) => Some(text.clone()),
+                value => value.scalar(),
+            };
+            let parsed = text.and_then(|text| text.trim().parse::<f64>().ok());
+            let allowed = || format!("allowed is a number from {} to {}", range.start(), range.end());
+            parsed.filter(|number| range.contains(number)).ok_or_else(allowed)
         })
     }
 

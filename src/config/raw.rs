@@ -19,6 +19,8 @@ pub struct Sources {
     pub environment: Vec<(OsString, OsString)>,
     /// `section.key=value`, one for each `--set`.
     pub set: Vec<String>,
+    /// The job of a program of one's own: its name, unless another one is written. What only the order job has is no setting of it.
+    pub own_job: Option<String>,
 }
 
 /// Where a value was written.
@@ -70,10 +72,14 @@ impl Raw {
     /// Reads all sources. Unknown keys, unreadable files and the like are problems; the rest is kept all the same, so that
     /// later checks can report theirs in the same run.
     pub(super) fn read(sources: &Sources) -> (Self, Problems) {
-        let mut reading = Reading::default();
+        let mut reading = Reading { own: sources.own_job.is_some(), ..Reading::default() };
         reading.file(sources);
         reading.environment(sources);
         reading.command_line(sources);
+        if let Some(name) = &sources.own_job {
+            let name = Entry { value: Value::Text(name.clone()), origin: Origin::Default };
+            reading.raw.entries.entry("job.name".to_owned()).or_insert(name);
+        }
         (reading.raw, reading.problems)
     }
 }
@@ -82,6 +88,8 @@ impl Raw {
 struct Reading {
     raw: Raw,
     problems: Problems,
+    /// The job is not the order job.
+    own: bool,
 }
 
 impl Reading {
@@ -151,12 +159,18 @@ impl Reading {
                 Some(reason) => self.problems.add(origin, key, format!("is set by sluicegate: {reason}")),
                 None => _ = self.raw.properties.insert(property.to_owned(), Entry { value, origin }),
             }
+        } else if self.own && is_of_order_job(key) {
+            self.problems.add(origin, key, "is a setting of the order job; what this job reads and writes stands in its code");
         } else if KEYS.iter().any(|known| known.name == key) {
             self.raw.entries.insert(key.to_owned(), Entry { value, origin });
         } else {
             self.problems.add(origin, key, unknown_key(key));
         }
     }
+}
+
+fn is_of_order_job(key: &str) -> bool {
+    ["job.kind", "source.topic"].contains(&key) || key.starts_with("orders.") || key.starts_with("topics.")
 }
 
 /// `SLUICEGATE__CHECKPOINT__MIN_PAUSE` is `checkpoint.min_pause`. Shells allow no dots in names, so below `kafka.properties` an

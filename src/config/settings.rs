@@ -14,7 +14,7 @@ use std::{
 };
 
 /// All settings of a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// `[job]`
     pub job: Job,
@@ -121,7 +121,7 @@ pub struct State {
 }
 
 /// `[restart]`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Restart {
     /// A failed attempt ends the program.
     None,
@@ -129,6 +129,28 @@ pub enum Restart {
     FixedDelay {
         /// Restarts; the second completed checkpoint of an attempt sets the count back to zero.
         attempts: u32,
+        /// The pause.
+        delay: Duration,
+    },
+    /// Any number of attempts, after pauses that grow.
+    ExponentialDelay {
+        /// The first pause.
+        initial_delay: Duration,
+        /// The longest.
+        max_delay: Duration,
+        /// How many times as long each pause is as the one before.
+        multiplier: f64,
+        /// Time without a failure after which pauses begin anew.
+        reset_threshold: Duration,
+        /// Part by which a pause is longer or shorter at random.
+        jitter: f64,
+    },
+    /// Other attempts as long as failures are rare.
+    FailureRate {
+        /// Failures within the interval that are followed by another attempt.
+        failures: u32,
+        /// What they are counted over.
+        interval: Duration,
         /// The pause.
         delay: Duration,
     },

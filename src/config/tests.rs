@@ -81,7 +81,7 @@ fn all_problems_of_all_places_are_told_in_one_run_with_place_value_and_what_is_a
         (
             "environment variable SLUICEGATE__RESTART__STRATEGY: restart.strategy: ".into(),
             "\"never\"",
-            "\"fixed-delay\" or \"none\"",
+            "\"fixed-delay\" or \"exponential-delay\" or \"failure-rate\" or \"none\"",
         ),
         ("--set: orders.batch_size: ".into(), "\"0\"", "from 1 to 10000"),
         ("--set: ".into(), "\"nonsense\"", "section.key=value"),
@@ -219,6 +219,49 @@ fn every_form_of_start_and_switch_is_read() {
     assert_eq!(storage("/tmp/x y").as_folder(), Some(Path::new("/tmp/x y")));
     assert_eq!(storage("file:///tmp/x%20y"), storage("/tmp/x y"));
     assert!(storage("here").as_folder().unwrap().is_absolute());
+}
+
+#[test]
+fn a_job_of_ones_own_has_its_name_and_none_of_the_settings_of_the_order_job() {
+    let own = |set: &[&str]| Sources { own_job: Some("clicks".into()), ..with(set) };
+    let settings = load(&own(&[])).unwrap();
+    assert_eq!((settings.job.name.to_string(), settings.kafka.group), ("clicks".to_owned(), "sluicegate-clicks".to_owned()));
+    assert_eq!(load(&own(&["job.name=other"])).unwrap().job.name.to_string(), "other");
+    for key in ["job.kind=orders", "source.topic=x", "orders.batch_size=5", "topics.prefix=x"] {
+        let problems = load(&own(&[key])).unwrap_err();
+        let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert!(all.len() == 1 && all[0].contains("setting of the order job"), "{key}: {all:?}");
+    }
+}
+
+#[test]
+fn every_restart_strategy_is_read_and_what_does_not_fit_is_refused() {
+    let restart = |set: &[&str]| load(&with(set)).unwrap().restart;
+    let seconds = Duration::from_secs;
+    let growing = |multiplier, jitter| Restart::ExponentialDelay {
+        initial_delay: seconds(1),
+        max_delay: seconds(60),
+        multiplier,
+        reset_threshold: seconds(3600),
+        jitter,
+    };
+    // with Flink's defaults
+    assert_eq!(restart(&["restart.strategy=exponential-delay"]), growing(1.5, 0.1));
+    let (_file, sources) = file("[restart]\nstrategy = \"exponential-delay\"\nmultiplier = 2\njitter = 0.25\n");
+    assert_eq!(load(&sources).unwrap().restart, growing(2.0, 0.25));
+    let rate = ["restart.strategy=failure-rate", "restart.max_failures=3", "restart.delay=1s"];
+    assert_eq!(restart(&rate), Restart::FailureRate { failures: 3, interval: seconds(60), delay: seconds(1) });
+    assert_eq!(restart(&["restart.strategy=none"]), Restart::None);
+    for (set, words) in [
+        ("restart.multiplier=0.5", "a number from 1 to 100"),
+        ("restart.jitter=2", "a number from 0 to 1"),
+        ("restart.jitter=NaN", "a number from 0 to 1"),
+        ("restart.max_delay=10ms", "shorter than restart.initial_delay"),
+        ("restart.max_failures=0", "from 1 to"),
+    ] {
+        let problem = the_one_problem(&[set]);
+        assert!(problem.contains(words), "{set}: {problem}");
+    }
 }
 
 #[test]

@@ -1,7 +1,35 @@
-//! Sources and sinks that are not Kafka.
+//! Sources and sinks that are not Kafka, and the load of the order job.
+//!
+//! | source | position | ends |
+//! | --- | --- | --- |
+//! | [`FileSource`] | byte | at the end of the files, or never ([`FileSource::follow`]) |
+//! | [`Collection`] | index | yes |
+//! | [`Generator`] | sequence number | after [`Generator::count`], or never |
+//!
+//! | sink | guarantee |
+//! | --- | --- |
+//! | [`FileSink`] | exactly once: files are renamed when the checkpoint commits |
+//! | [`Collected`] | exactly once, for the life of the process |
+//! | [`Stdout`] | at least once |
 //!
 //! | item | what it is |
 //! | --- | --- |
 //! | [`orders_load`] | the standard load of the order job: seeded, endless or counted, the same on every machine |
 
+mod collected;
+mod collection;
+mod file_sink;
+mod file_source;
+mod generator;
 pub mod orders_load;
+mod random;
+mod splits;
+mod stdout;
+
+pub use collected::Collected;
+pub use collection::{Collection, CollectionDecoder};
+pub use file_sink::FileSink;
+pub use file_source::{FileDecoder, FileSource};
+pub use generator::{Generator, GeneratorDecoder};
+pub use random::Random;
+pub use stdout::Stdout;

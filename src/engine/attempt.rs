@@ -307,6 +307,7 @@ impl Attempt {
             gauges,
             clock: Clock::system(),
         });
+        let driver = if self.plan.states.is_empty() { driver.without_tables(Arc::clone(&self.store)) } else { driver };
         for (vertex, mut context) in contexts {
             let name = format!("{}-{}", vertex.name, context.subtask);
             threads.start(name, move || (vertex.run)(&mut context))?;

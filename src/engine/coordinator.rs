@@ -11,7 +11,7 @@ use super::{
 };
 use crate::observe::{CheckpointReport, Metrics, Phases};
 use crate::protocol::{CheckpointId, Command, CommitOutcome, CommitPermit, Coordinator, Event, Failure, Positions, Trigger};
-use crate::state::Horizon;
+use crate::state::{Horizon, Store};
 use crossbeam_channel::{Receiver, Sender, never, select};
 use std::{
     sync::Arc,
@@ -143,6 +143,8 @@ pub struct Driver {
     next_due: Instant,
     caught_up: usize,
     stopping: bool,
+    /// State without tables, see [`Self::without_tables`].
+    stateless: Option<Arc<Store>>,
 }
 
 impl Driver {
@@ -165,7 +167,15 @@ impl Driver {
             next_due,
             caught_up: 0,
             stopping: false,
+            stateless: None,
         }
+    }
+
+    /// For a graph without keyed state: there is no table that would make the writer take snapshots of `store`, which holds nothing.
+    #[must_use]
+    pub fn without_tables(mut self, store: Arc<Store>) -> Self {
+        self.stateless = Some(store);
+        self
     }
 
     /// Runs until the job is finished or the attempt cannot go on.
@@ -365,7 +375,10 @@ impl Driver {
             let command = SourceCommand::Inject(Barrier { checkpoint, kind });
             source.send(command).map_err(|_| Failure::attempt("a source has ended"))?;
         }
-        Ok(())
+        match &self.stateless {
+            Some(store) => self.send_checkpointer(Request::Upload(checkpoint, store.snapshot(checkpoint)?)),
+            None => Ok(()),
+        }
     }
 
     fn send_checkpointer(&self, request: Request) -> Result<(), Failure> {

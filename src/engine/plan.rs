@@ -1,8 +1,13 @@
 //! A job's graph, ready to be run with any parallelism: what [`crate::stream`] builds and an attempt turns into threads.
 
-use super::{context::TaskContext, halt::Halt};
+use super::{
+    context::TaskContext,
+    halt::Halt,
+    local::{LocalSink, LocalSource},
+};
+use crate::protocol::Failure;
 use crate::state::StateDescriptor;
-use std::{any::Any, fmt, sync::Arc};
+use std::{any::Any, collections::BTreeMap, fmt, sync::Arc};
 
 /// Channel ends of one edge, for each upstream task a `Vec<Sender<_>>` (one for each downstream task), and for each
 /// downstream task a `Vec<Receiver<_>>` (one for each upstream task). Only the edge's two vertices know the type.
@@ -64,13 +69,31 @@ pub struct Plan {
     pub edges: Vec<Edge>,
     /// Output topics; records name them by index.
     pub topics: Vec<String>,
+    /// Which vertex writes to which of the topics, both by index.
+    pub writes: Vec<(usize, usize)>,
     /// Keyed states of all operators.
     pub states: Vec<StateDescriptor>,
     /// States of operators that belong to subtasks instead of keys; they lie in the manifest.
     pub operator_states: Vec<StateDescriptor>,
+    /// Those of the topics that are read and are not Kafka's.
+    pub sources: BTreeMap<String, Arc<dyn LocalSource>>,
+    /// Those of the topics that are written and are not Kafka's.
+    pub sinks: BTreeMap<String, Arc<dyn LocalSink>>,
 }
 
 impl Plan {
+    /// The topic that the job reads.
+    ///
+    /// # Errors
+    /// Fatal: there is no source.
+    pub fn input(&self) -> Result<&str, Failure> {
+        let mut topics = self.vertices.iter().filter_map(|vertex| match &vertex.kind {
+            VertexKind::Source { topic } => Some(topic.as_str()),
+            VertexKind::Keyed => None,
+        });
+        topics.next().ok_or_else(|| Failure::fatal("the graph has no source"))
+    }
+
     /// A text that is the same for the same graph: names of vertices, operators, states and topics.
     pub fn fingerprint(&self) -> String {
         let mut text = String::new();

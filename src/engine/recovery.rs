@@ -12,7 +12,7 @@
 use super::{
     cluster::Cluster,
     evolution,
-    plan::{Plan, VertexKind},
+    plan::Plan,
     sink::Transactions,
     snapshot::{ElementKind, NamedElement},
     stop::Stop,
@@ -192,11 +192,7 @@ pub fn second_look(refused: Failure, transactions: &mut dyn Transactions) -> Fai
 
 /// The topic that the job reads.
 pub fn source_topic(plan: &Plan) -> Result<&str, Failure> {
-    let mut topics = plan.vertices.iter().filter_map(|vertex| match &vertex.kind {
-        VertexKind::Source { topic } => Some(topic.as_str()),
-        VertexKind::Keyed => None,
-    });
-    topics.next().ok_or_else(|| Failure::fatal("the graph has no source"))
+    plan.input()
 }
 
 fn witness(cluster: &dyn Cluster, topic: &str) -> Result<TopicPartition, Failure> {
@@ -331,7 +327,7 @@ mod tests {
     use super::*;
     use crate::{
         checkpoint::{InputPosition, Reason, StateEntry},
-        engine::plan::Vertex,
+        engine::plan::{Vertex, VertexKind},
     };
     use std::sync::Arc;
 

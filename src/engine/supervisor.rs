@@ -10,7 +10,7 @@ use super::{
     manifest::Blueprint,
     plan::{Plan, VertexKind},
     recovery::{Base, FromSavepoint, Identity, Recovered, recover, second_look, source_topic},
-    restart::{Patience, RestartStrategy},
+    restart::{Next, Patience, RestartStrategy},
     restoring::Restoring,
     source::SourceInput,
     stop::Stop,
@@ -115,7 +115,7 @@ impl Supervisor {
                 self.metrics.checkpoints.failed();
             }
             let next = patience.lock().unwrap_or_else(PoisonError::into_inner).after(&failure, checkpoint.is_some());
-            let Some((delay, used, allowed)) = next else {
+            let Some(Next { delay, used, allowed }) = next else {
                 self.health.set(Status::Failed { reason: failure.message.clone() });
                 return Err(failure);
             };

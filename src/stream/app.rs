@@ -160,6 +160,16 @@ impl App {
         if draft.errors.is_empty() { Ok(draft.plan.clone()) } else { Err(Failure::fatal(draft.errors.join("; "))) }
     }
 
+    /// Changes the plan: what is beside vertices and edges.
+    pub(super) fn change<R>(&self, change: impl FnOnce(&mut Plan) -> R) -> R {
+        change(&mut self.draft.borrow_mut().plan)
+    }
+
+    /// Something is wrong with the graph; it is told with all else when the plan is asked for.
+    pub(super) fn wrong(&self, message: String) {
+        self.draft.borrow_mut().errors.push(message);
+    }
+
     pub(super) fn vertex(&self, name: &str, kind: VertexKind, run: Arc<RunTask>) -> usize {
         let mut draft = self.draft.borrow_mut();
         if matches!(kind, VertexKind::Source { .. }) {
@@ -283,6 +293,8 @@ impl<T: Clone + Send + 'static> Stream<T> {
                 vertex.has_output = true;
             }
             draft.plan.topics.push(topic.to_owned());
+            let write = (self.vertex, draft.plan.topics.len() - 1);
+            draft.plan.writes.push(write);
             u16::try_from(draft.plan.topics.len() - 1).unwrap_or(u16::MAX)
         };
         self.consumers.add(Arc::new(move |builder| Ok(shared(Encoder::new(builder.output()?, index, encode.clone())))));

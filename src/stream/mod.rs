@@ -7,14 +7,20 @@
 //! tracked.sink("order-status", |status, record| { … });
 //! let plan = app.into_plan()?;
 //! ```
+//!
+//! `App::main` makes a program of a job, with the command line of sluicegate; [`Execution`] runs one that reads and writes no Kafka in this
+//! process.
 
 mod app;
 mod broadcast;
 mod connect;
 mod declare;
+mod execution;
+mod fault;
 mod harness;
 mod held;
 mod interval_join;
+mod local;
 mod operator;
 mod rolling;
 mod state;
@@ -23,17 +29,23 @@ mod union;
 mod window;
 
 pub use crate::engine::exchange::Keyed;
+pub use crate::engine::local::{LocalSink, LocalSource, Owner, StagedOutput};
 pub use crate::engine::output::RecordWriter;
 pub use crate::engine::snapshot::Redistribution;
 pub use crate::engine::source::{DeadRecord, Decode, RawRecord, Undecodable};
-pub use crate::engine::{Halt, MAX_WATERMARK, MIN_WATERMARK, OperatorCounter, OperatorEvents, Timestamp};
-pub use crate::protocol::Failure;
+pub use crate::engine::source::{Round, SplitReader};
+pub use crate::engine::{
+    ExponentialDelay, Halt, MAX_WATERMARK, MIN_WATERMARK, OperatorCounter, OperatorEvents, Outgoing, RestartStrategy, Timestamp,
+};
+pub use crate::protocol::{Failure, FailureKind, JobName, Positions};
 pub use crate::state::{Key, StateKey, StateValue};
 pub use app::{App, KeyedStream, SideStream, Stream};
 pub use broadcast::{BroadcastConnectedStream, KeyedBroadcastProcess, KeyedBroadcastStream};
 pub use connect::{ConnectedKeyedStreams, ConnectedStreams, KeyedCoProcess, Side};
 pub use declare::{Declare, Expiring};
+pub use execution::{Execution, Running};
 pub use harness::{Harness, Outputs};
+pub use local::Source;
 pub use operator::{Emit, KeyedProcess, OperatorContext, Output};
 pub use state::{
     Accumulate, AggregatingState, BroadcastState, ListState, MapState, OperatorList, ReducingState, State, StateHandle, Ttl,

@@ -1,0 +1,162 @@
+//! Sources, sinks and the commit log of a job without Kafka, as the engine's [`Cluster`].
+
+use super::{
+    commit_log::{CommitLog, Committed},
+    connect::{LocalSource, Owner},
+    transactions::{LocalTransactions, Sinks},
+};
+use crate::checkpoint::Location;
+use crate::engine::{
+    cluster::Cluster,
+    plan::{Plan, VertexKind},
+    sink::Transactions,
+    source::SplitReader,
+    stop::Stop,
+};
+use crate::protocol::{Failure, JobName, Positions, TopicPartition, recovery::CommittedOffset};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// One job's sources and sinks, none of which is Kafka.
+pub struct LocalCluster {
+    job: JobName,
+    log: CommitLog,
+    sources: BTreeMap<String, Arc<dyn LocalSource>>,
+    sinks: Arc<Sinks>,
+    /// Epoch of the last attempt.
+    epoch: AtomicU64,
+}
+
+impl LocalCluster {
+    /// What `plan` reads and writes, with the commit log beside the job's checkpoints in `storage`. Says which guarantees its ends do
+    /// not give.
+    ///
+    /// # Errors
+    /// Fatal: the plan uses Kafka as well, has not exactly one source, or no sink; the storage is no folder.
+    pub fn new(job: &JobName, storage: &Location, plan: &Plan) -> Result<Self, Failure> {
+        let Some(folder) = storage.as_folder() else {
+            return Err(Failure::fatal(format!(
+                "checkpoint.storage = {storage}: a job without Kafka commits by replacing a file, so that it needs a folder"
+            )));
+        };
+        let (mut read, mut remote) = (0, Vec::new());
+        for vertex in &plan.vertices {
+            if let VertexKind::Source { topic } = &vertex.kind {
+                read += 1;
+                remote.extend(Some(topic).filter(|topic| !plan.sources.contains_key(*topic)));
+            }
+        }
+        remote.extend(plan.topics.iter().filter(|topic| !plan.sinks.contains_key(*topic)));
+        if let Some(topic) = remote.first() {
+            return Err(Failure::fatal(format!(
+                "{topic:?} is a topic of Kafka, other ends of the job are not: the outputs of a job are committed together, so that \
+                 either all of its sources and sinks are Kafka's or none is"
+            )));
+        }
+        if read != 1 {
+            return Err(Failure::fatal(format!("the job has {read} sources; a job without Kafka reads exactly one")));
+        }
+        if plan.topics.is_empty() {
+            return Err(Failure::fatal("the job writes to no sink: give at least one of its streams one"));
+        }
+        let warnings = plan.sources.iter().map(|(name, source)| (name, source.warning()));
+        let warnings = warnings.chain(plan.sinks.iter().map(|(name, sink)| (name, sink.warning())));
+        for (name, warning) in warnings {
+            if let Some(warning) = warning {
+                tracing::warn!(name, "{warning}");
+            }
+        }
+        Ok(Self {
+            job: job.clone(),
+            log: CommitLog::new(folder.join(job.as_str()).join("local")),
+            sources: plan.sources.clone(),
+            sinks: Arc::new(plan.sinks.clone()),
+            epoch: AtomicU64::new(0),
+        })
+    }
+
+    fn source(&self, topic: &str) -> Result<&dyn LocalSource, Failure> {
+        let source = self.sources.get(topic).map(AsRef::as_ref);
+        source.ok_or_else(|| Failure::fatal(format!("there is no source {topic:?}")))
+    }
+
+    /// What a sink that is not in the job any more has staged, and nobody has published.
+    fn nothing_is_left_behind(&self, committed: &Committed) -> Result<(), Failure> {
+        let gone = committed.outputs.iter().filter(|(name, _)| !self.sinks.contains_key(*name));
+        for (name, staged) in gone {
+            if let Some(path) = staged.iter().find(|path| Path::new(path).exists()) {
+                return Err(Failure::refused(format!(
+                    "sink {name:?} is not in the job any more, but {path}, which is committed, was not published yet: start the job \
+                     once with the sink, or move the file yourself"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Cluster for LocalCluster {
+    fn partitions(&self, topic: &str) -> Result<BTreeSet<i32>, Failure> {
+        self.source(topic)?.partitions()
+    }
+
+    fn log_bounds(&self, partitions: &[TopicPartition]) -> Result<BTreeMap<TopicPartition, (i64, i64)>, Failure> {
+        partitions.iter().map(|at| Ok((at.clone(), self.source(&at.topic)?.bounds(at.partition)?))).collect()
+    }
+
+    fn committed(
+        &self,
+        partitions: &[TopicPartition],
+        _: &Stop,
+    ) -> Result<BTreeMap<TopicPartition, Option<CommittedOffset>>, Failure> {
+        let committed = self.log.read()?;
+        let of = |at: &TopicPartition| {
+            let committed = committed.as_ref()?;
+            let offset = *committed.offsets.get(&(at.topic.to_string(), at.partition))?;
+            Some(CommittedOffset { offset, metadata: committed.pointer.clone() })
+        };
+        Ok(partitions.iter().map(|at| (at.clone(), of(at))).collect())
+    }
+
+    fn start_positions(&self, partitions: &[TopicPartition], _: bool) -> Result<Positions, Failure> {
+        Ok(self.log_bounds(partitions)?.into_iter().map(|(at, (low, _))| (at, low)).collect())
+    }
+
+    fn reader(&self, positions: &Positions) -> Result<Box<dyn SplitReader>, Failure> {
+        let topic = positions.keys().next().map(|at| Arc::clone(&at.topic));
+        let topic = topic.ok_or_else(|| Failure::fatal("a source without partitions"))?;
+        self.source(&topic)?.reader(positions)
+    }
+
+    fn still_ours(&self, _: &Stop) -> Result<(), Failure> {
+        self.log.still_ours(self.epoch.load(Ordering::Acquire))
+    }
+
+    fn transactions(
+        &self,
+        _: &BTreeSet<String>,
+        _: &[String],
+        _: &TopicPartition,
+        stop: &Stop,
+    ) -> Result<Box<dyn Transactions>, Failure> {
+        let epoch = self.log.take_over(stop, |epoch, committed| {
+            let owner = Owner { job: self.job.clone(), epoch };
+            if let Some(committed) = committed {
+                self.nothing_is_left_behind(committed)?;
+            }
+            self.sinks.iter().try_for_each(|(name, sink)| {
+                let staged = committed.map(|committed| committed.outputs.get(name).map(Vec::as_slice).unwrap_or_default());
+                sink.take_over(&owner, staged).map_err(|failure| failure.context(format_args!("sink {name}")))
+            })
+        })?;
+        self.epoch.store(epoch, Ordering::Release);
+        let owner = Owner { job: self.job.clone(), epoch };
+        Ok(Box::new(LocalTransactions { log: self.log.clone(), sinks: Arc::clone(&self.sinks), owner }))
+    }
+}
