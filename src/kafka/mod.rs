@@ -44,7 +44,7 @@ pub use pool::{PoolSettings, ProducerPool};
 pub use positions::{LogBounds, Start};
 pub use reader::{Poll, Polled, Reader, ReaderSettings};
 pub use scan::TopicScan;
-pub use transaction::{Flushed, Open, Outcome, Output, Prepared};
+pub use transaction::{Flushed, Open, Outcome, Output, OutputHeader, Prepared};
 
 #[cfg(test)]
 mod tests;

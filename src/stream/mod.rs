@@ -19,7 +19,7 @@ mod window;
 pub use crate::engine::exchange::Keyed;
 pub use crate::engine::output::RecordWriter;
 pub use crate::engine::snapshot::Redistribution;
-pub use crate::engine::source::{DeadRecord, Decode, RawRecord, Undecodable};
+pub use crate::engine::source::{DeadRecord, Decode, LazyHeaders, RawRecord, Undecodable};
 pub use crate::engine::{Halt, MAX_WATERMARK, MIN_WATERMARK, OperatorCounter, OperatorEvents, Timestamp};
 pub use crate::protocol::Failure;
 pub use crate::state::{Key, StateKey, StateValue};
