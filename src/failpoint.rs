@@ -20,6 +20,9 @@ pub const NAMES: &[&str] = &[
     "before-confirm",
 ];
 
+/// The points of `sluicegate dlq replay`, which a job never passes.
+pub const OF_REPLAYS: &[&str] = &["before-replay-commit", "after-replay-commit"];
+
 /// Passes the point `name`.
 #[cfg(not(feature = "fault-injection"))]
 #[inline(always)]
@@ -54,7 +57,7 @@ pub fn switched_off(name: &str) -> bool {
 
 #[cfg(feature = "fault-injection")]
 mod armed {
-    use super::{Failure, NAMES};
+    use super::{Failure, NAMES, OF_REPLAYS};
     use std::{
         sync::OnceLock,
         sync::atomic::{AtomicU64, Ordering},
@@ -82,8 +85,9 @@ mod armed {
         parts
             .map(|part| {
                 let (name, rest) = part.split_once('=').ok_or_else(|| format!("{part:?}: wanted name=action"))?;
-                if !NAMES.contains(&name) {
-                    return Err(format!("{name:?} is no fail point; there are {}", NAMES.join(", ")));
+                if !NAMES.contains(&name) && !OF_REPLAYS.contains(&name) {
+                    let (replays, jobs) = (OF_REPLAYS.join(", "), NAMES.join(", "));
+                    return Err(format!("{name:?} is no fail point (of replays: {replays}); there are {jobs}"));
                 }
                 let (action, only) = match rest.split_once('@') {
                     Some((action, nth)) => (action, Some(nth.parse().map_err(|_| format!("{nth:?} is not a number"))?)),

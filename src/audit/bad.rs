@@ -36,8 +36,9 @@ pub(super) fn judge(bucket: Bucket<(Place, BadFact)>, committed: &Committed, rep
                     output.note(DifferenceKind::Wrong, || (key(), class.to_string(), format!("{found} at {at}")));
                 }
                 Some((at, _, found)) if found != bytes => {
-                    output
-                        .note(DifferenceKind::Wrong, || (key(), "the bytes of the record".to_owned(), format!("others at {at}")));
+                    output.note(DifferenceKind::Wrong, || {
+                        (key(), "key, value, headers and timestamp of the record".to_owned(), format!("others at {at}"))
+                    });
                 }
                 Some(_) => {}
             }

@@ -66,6 +66,8 @@ pub struct Record<'a> {
     pub key: Option<&'a [u8]>,
     /// Its value; none is a tombstone.
     pub value: Option<&'a [u8]>,
+    /// Kafka's timestamp in milliseconds since the epoch, if it has one.
+    pub timestamp: Option<i64>,
     /// Names and values of its headers (an absent value as no bytes).
     pub headers: &'a [(&'a str, &'a [u8])],
 }

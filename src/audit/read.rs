@@ -20,7 +20,8 @@ pub(super) fn all(
     report: &mut Report,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(), Failure> {
-    let mut reader = Reader { committed, rules, facts, report, latest: HashMap::new(), batches: HashSet::new() };
+    let mut reader =
+        Reader { committed, rules, facts, report, latest: HashMap::new(), batches: HashSet::new(), scratch: Vec::new() };
     let input: u64 = committed.input.values().map(|range| u64::try_from(range.end - range.start).unwrap_or(0)).sum();
     for topic in [Topic::Orders].into_iter().chain(Topic::OUTPUTS) {
         let (ranges, total) = if topic == Topic::Orders { (Some(&committed.input), Some(input)) } else { (None, None) };
@@ -51,6 +52,8 @@ struct Reader<'a> {
     latest: HashMap<i32, i64>,
     /// Hashes of the batch ids: one in a hundred events, 8 bytes each.
     batches: HashSet<u64>,
+    /// For what is hashed as one.
+    scratch: Vec<u8>,
 }
 
 impl Reader<'_> {
@@ -105,7 +108,8 @@ impl Reader<'_> {
         match rules::judge(record.value, self.rules) {
             Err(class) => {
                 self.report.dead += 1;
-                self.facts.bad(place, BadFact::Bad(class.into(), Digest::of(value)))
+                let whole = self.whole(record.headers, record.timestamp, record);
+                self.facts.bad(place, BadFact::Bad(class.into(), whole))
             }
             Ok(event) => {
                 let latest = self.latest.entry(place.partition).or_insert(event.time);
@@ -142,7 +146,7 @@ impl Reader<'_> {
             Ok((order, _)) => order,
             Err(why) => return Ok(Err(why)),
         };
-        let Some(watermark) = header(record, "late.watermark").and_then(|text| text.parse::<i64>().ok()) else {
+        let Some(watermark) = header(record.headers, "late.watermark").and_then(|text| text.parse::<i64>().ok()) else {
             return Ok(Err("no header late.watermark with a whole number".to_owned()));
         };
         self.check_key(Topic::LateOrders, place, record.key, &order);
@@ -218,8 +222,14 @@ impl Reader<'_> {
     }
 
     fn letter(&mut self, place: Place, record: &Record<'_>) -> Result<Result<(), String>, Failure> {
-        let number = |name: &str| header(record, name).and_then(|text| text.parse::<i64>().ok());
-        let topic = header(record, "error.topic");
+        // The headers of the bad record come first; ours begin with the last one that is named like our first.
+        let Some(begin) = record.headers.iter().rposition(|header| header.0 == "error.topic") else {
+            return Ok(Err("no header error.topic".to_owned()));
+        };
+        let (theirs, ours) = record.headers.split_at(begin);
+        let text = |name: &str| header(ours, name);
+        let number = |name: &str| text(name).and_then(|text| text.parse::<i64>().ok());
+        let topic = text("error.topic");
         if topic != Some(self.committed.input_topic.as_str()) {
             return Ok(Err(format!("header error.topic is {topic:?}, not {:?}", self.committed.input_topic)));
         }
@@ -227,18 +237,48 @@ impl Reader<'_> {
         let (Some(partition), Some(offset)) = (partition, number("error.offset")) else {
             return Ok(Err("no headers error.partition and error.offset with whole numbers".to_owned()));
         };
-        let Some(class) = header(record, "error.class") else { return Ok(Err("no header error.class".to_owned())) };
-        if header(record, "error.message").is_none_or(str::is_empty) {
-            return Ok(Err("no header error.message with a text".to_owned()));
+        let Some(class) = text("error.class") else { return Ok(Err("no header error.class".to_owned())) };
+        for name in ["error.message", "error.stage", "error.job"] {
+            if text(name).is_none_or(str::is_empty) {
+                return Ok(Err(format!("no header {name} with a text")));
+            }
         }
-        let fact = BadFact::Letter(place, class.into(), Digest::of(record.value.unwrap_or_default()));
+        if number("error.checkpoint").is_none_or(|checkpoint| checkpoint < 0) {
+            return Ok(Err("no header error.checkpoint with a whole number".to_owned()));
+        }
+        let timestamp = number("error.timestamp");
+        if timestamp.is_none() && ours.iter().any(|header| header.0 == "error.timestamp") {
+            return Ok(Err("a header error.timestamp that is no whole number".to_owned()));
+        }
+        let fact = BadFact::Letter(place, class.into(), self.whole(theirs, timestamp, record));
         self.facts.bad(Place { partition, offset }, fact).map(Ok)
+    }
+
+    /// Hash of all that a dead letter keeps of its record: key, value, headers and timestamp. What may be absent is told from what is empty,
+    /// but for the values of headers.
+    fn whole(&mut self, headers: &[(&str, &[u8])], timestamp: Option<i64>, record: &Record<'_>) -> Digest {
+        let mut bytes = std::mem::take(&mut self.scratch);
+        bytes.clear();
+        let mut part = |part: Option<&[u8]>| {
+            bytes.extend_from_slice(&part.map_or(u64::MAX, |part| part.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(part.unwrap_or_default());
+        };
+        part(record.key);
+        part(record.value);
+        part(timestamp.map(i64::to_le_bytes).as_ref().map(<[u8; 8]>::as_slice));
+        for (name, value) in headers {
+            part(Some(name.as_bytes()));
+            part(Some(value));
+        }
+        let digest = Digest::of(&bytes);
+        self.scratch = bytes;
+        digest
     }
 }
 
 /// The text of the header of that name; none if there is none, several, or no text.
-fn header<'a>(record: &Record<'a>, name: &str) -> Option<&'a str> {
-    let mut named = record.headers.iter().filter(|header| header.0 == name);
+fn header<'a>(headers: &[(&str, &'a [u8])], name: &str) -> Option<&'a str> {
+    let mut named = headers.iter().filter(|header| header.0 == name);
     let value = named.next()?.1;
     if named.next().is_some() { None } else { std::str::from_utf8(value).ok() }
 }

@@ -1,6 +1,6 @@
 //! The command line as it is written.
 
-use super::{Stop, audit, checkpoint, exit::Code, generate, run, savepoint, state, stop, topics, validate};
+use super::{Stop, audit, checkpoint, dlq, exit::Code, generate, run, savepoint, state, stop, topics, validate};
 use crate::config::{self, Settings, Sources};
 use clap::{Parser, Subcommand};
 use std::{path::PathBuf, sync::OnceLock};
@@ -95,6 +95,8 @@ pub enum Command {
     Stop(stop::StopCommand),
     /// Look into the state of a checkpoint
     State(state::State),
+    /// Look at dead letters, and send them back through the input
+    Dlq(dlq::Dlq),
 }
 
 fn after_help() -> String {

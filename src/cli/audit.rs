@@ -158,8 +158,8 @@ impl audit::Topics for KafkaTopics<'_> {
             let headers = polled.headers();
             let headers: Vec<(&str, &[u8])> =
                 headers.iter().map(|(name, value)| (name.as_ref(), value.unwrap_or_default())).collect();
-            let Polled { partition, offset, key, value, .. } = *polled;
-            each(&Record { partition, offset, key, value, headers: &headers })
+            let Polled { partition, offset, key, value, timestamp_ms: timestamp, .. } = *polled;
+            each(&Record { partition, offset, key, value, timestamp, headers: &headers })
         })?;
         Ok(())
     }

@@ -21,6 +21,7 @@ pub(super) fn of(settings: &Settings) -> Result<Plan, Failure> {
 fn order_options(settings: &Settings) -> orders::Options {
     let (topics, options) = (&settings.topics, &settings.orders);
     orders::Options {
+        job: settings.job.name.to_string(),
         input: settings.source.topic.clone(),
         topics: orders::Topics {
             order_status: topics.order_status.clone(),

@@ -8,6 +8,7 @@ mod audit;
 mod checkpoint;
 mod chosen;
 mod committed;
+mod dlq;
 mod exit;
 mod generate;
 mod graph;
@@ -54,6 +55,7 @@ impl Command {
             Self::Savepoint(command) => command.run(),
             Self::Stop(command) => command.run(),
             Self::State(command) => command.run(),
+            Self::Dlq(command) => command.run(),
         }
     }
 }

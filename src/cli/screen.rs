@@ -71,9 +71,23 @@ pub(super) fn event_time(ms: i64) -> String {
     humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + since).to_string()
 }
 
+/// A text with control characters shown by their names, so that it stays on its line: `\n`, `\u{1b}`.
+pub(super) fn one_line(text: &str) -> String {
+    let visible = |c: char| {
+        let (shown, named) = if c.is_control() { (None, Some(c.escape_default())) } else { (Some(c), None) };
+        shown.into_iter().chain(named.into_iter().flatten())
+    };
+    text.chars().flat_map(visible).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::event_time;
+    use super::{event_time, one_line};
+
+    #[test]
+    fn a_key_stays_on_its_line() {
+        assert_eq!(one_line("O-1\n\u{1b}[2J\tü"), "O-1\\n\\u{1b}[2J\\tü");
+    }
 
     #[test]
     fn event_times_are_readable_at_both_ends_too() {

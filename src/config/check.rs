@@ -28,7 +28,7 @@ const YEAR: Duration = Duration::from_secs(365 * 86_400);
 const LONGEST_TRANSACTION: Duration = Duration::from_secs(900);
 /// What a transaction still lives for after its checkpoint is durable: sending offsets, commit, one retry of librdkafka's 500 ms.
 const COMMIT_MARGIN: Duration = Duration::from_secs(2);
-/// Room for the headers of a dead letter: topic, partition, offset, error class and message.
+/// Room for the headers of a dead letter: those of the record, and where it came from and why.
 const HEADER_BYTES: u64 = 16 << 10;
 /// Longest topic name that Kafka takes.
 const TOPIC_LENGTH: usize = 249;

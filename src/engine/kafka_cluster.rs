@@ -3,7 +3,7 @@
 use super::{
     cluster::Cluster,
     sink::{CommitOutcome, FlushedTransaction, OpenTransaction, Outgoing, Transactions},
-    source::{RawRecord, Round, SplitReader},
+    source::{LazyHeaders, RawRecord, Round, SplitReader},
     stop::Stop,
 };
 use crate::kafka::{
@@ -148,6 +148,9 @@ struct KafkaReader(Reader);
 impl SplitReader for KafkaReader {
     fn poll(&mut self, patience: Duration, max: usize, each: &mut dyn FnMut(RawRecord<'_>)) -> Result<Round, Failure> {
         let poll = self.0.poll(patience, max, &mut |record| {
+            let headers = || {
+                record.headers().into_iter().map(|(name, value)| (name.into_owned().into(), value.map(<[u8]>::to_vec))).collect()
+            };
             each(RawRecord {
                 topic: record.topic,
                 partition: record.partition,
@@ -155,6 +158,7 @@ impl SplitReader for KafkaReader {
                 timestamp: record.timestamp_ms,
                 key: record.key,
                 value: record.value,
+                headers: LazyHeaders::of(&headers),
             });
         })?;
         Ok(Round { records: poll.records, dry: poll.ends.to_vec() })

@@ -8,7 +8,7 @@ use super::{
     snapshot::OperatorSnapshots,
 };
 use crossbeam_channel::Sender;
-use std::{cell::RefCell, ops::Range, rc::Rc, time::Duration};
+use std::{borrow::Cow, cell::RefCell, ops::Range, rc::Rc, time::Duration};
 
 /// Bytes gathered before a batch is sent within a round.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -16,8 +16,11 @@ const BATCH_BYTES: usize = 64 * 1024;
 /// Index of an output topic in the plan.
 pub type TopicIndex = u16;
 
+/// Name and value of a header; no value is not the same as an empty one.
+pub type Header = (Cow<'static, str>, Option<Vec<u8>>);
+
 /// Headers of a record; most have none, so that they cost one word.
-type Headers = Option<Box<Vec<(&'static str, Vec<u8>)>>>;
+type Headers = Option<Box<Vec<Header>>>;
 
 /// Where one record lies in its batch's buffer.
 #[derive(Debug, Clone)]
@@ -49,7 +52,7 @@ impl OutputBatch {
     }
 
     /// The headers of `record`.
-    pub fn headers<'a>(&self, record: &'a OutputRecord) -> &'a [(&'static str, Vec<u8>)] {
+    pub fn headers<'a>(&self, record: &'a OutputRecord) -> &'a [Header] {
         record.headers.as_deref().map_or(&[], Vec::as_slice)
     }
 
@@ -85,7 +88,12 @@ impl RecordWriter<'_> {
 
     /// Adds a header.
     pub fn header(&mut self, name: &'static str, value: impl Into<Vec<u8>>) {
-        self.headers.get_or_insert_default().push((name, value.into()));
+        self.headers.get_or_insert_default().push((name.into(), Some(value.into())));
+    }
+
+    /// Adds a header as a record had it, which may be without a value.
+    pub fn header_as_it_was(&mut self, header: Header) {
+        self.headers.get_or_insert_default().push(header);
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
     gate::{Gate, Incoming},
     halt::Halt,
     message::{Barrier, BarrierKind, MIN_WATERMARK, Message},
-    output::OutputBatch,
+    output::{Header, OutputBatch},
     stop::Stop,
 };
 use crate::failpoint;
@@ -35,7 +35,7 @@ pub struct Outgoing<'a> {
     /// Value; none in a tombstone.
     pub value: Option<&'a [u8]>,
     /// Headers.
-    pub headers: &'a [(&'static str, Vec<u8>)],
+    pub headers: &'a [Header],
 }
 
 /// Gives out transactions, each on a freshly initialised producer.

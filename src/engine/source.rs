@@ -7,12 +7,17 @@ use super::{
     halt::Halt,
     message::{BarrierKind, MAX_WATERMARK, Mark, Timestamp},
     meter::Meter,
+    output::Header,
     snapshot::OperatorSnapshots,
     watermarks::Partitions,
 };
-use crate::protocol::{Failure, Positions};
+use crate::protocol::{CheckpointId, Failure, Positions};
 use crossbeam_channel::{RecvTimeoutError, TryRecvError};
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// Records taken in one round, at most: bounds how long a barrier waits.
 const ROUND: usize = 1024;
@@ -35,6 +40,37 @@ pub struct RawRecord<'a> {
     pub key: Option<&'a [u8]>,
     /// Value; none in a tombstone.
     pub value: Option<&'a [u8]>,
+    /// Headers.
+    pub headers: LazyHeaders<'a>,
+}
+
+/// The headers of a record, parsed only when somebody asks: of a good record nobody does.
+#[derive(Clone, Copy)]
+pub struct LazyHeaders<'a>(&'a dyn Fn() -> Vec<Header>);
+
+impl<'a> LazyHeaders<'a> {
+    /// Headers as `parse` finds them.
+    pub fn of(parse: &'a dyn Fn() -> Vec<Header>) -> Self {
+        Self(parse)
+    }
+
+    /// Of a record that has none.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(&Vec::new)
+    }
+
+    /// All of them, in order.
+    #[must_use]
+    pub fn all(&self) -> Vec<Header> {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for LazyHeaders<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.all()).finish()
+    }
 }
 
 /// What a round of reading found besides records.
@@ -88,6 +124,12 @@ pub struct DeadRecord {
     pub key: Option<Vec<u8>>,
     /// Value as it was; none in a tombstone.
     pub value: Option<Vec<u8>>,
+    /// Headers as they were, in order.
+    pub headers: Vec<Header>,
+    /// Name of the stage that refused it.
+    pub stage: Arc<str>,
+    /// The checkpoint in whose transaction what is made of it becomes visible.
+    pub checkpoint: CheckpointId,
     /// Why.
     pub error: Undecodable,
 }
@@ -106,6 +148,8 @@ pub struct SourceInput {
     pub out_of_orderness: Duration,
     /// A partition with nothing to read for so long does not hold event time back.
     pub idle_timeout: Option<Duration>,
+    /// Number of the first checkpoint of the attempt; each barrier ends one, and the next one has the next number.
+    pub first_checkpoint: CheckpointId,
     /// Whether the first barrier comes before the first record: at the first start of all, whose checkpoint holds nothing but where
     /// the job begins.
     pub barrier_first: bool,
@@ -120,8 +164,16 @@ pub fn run<D: Decode>(
     dead: &Shared<DeadRecord>,
 ) -> Result<(), Halt> {
     let input = context.input.take().and_then(|any| any.downcast::<SourceInput>().ok());
-    let SourceInput { topic, mut reader, partitions: begin, targets, out_of_orderness, idle_timeout, mut barrier_first } =
-        *input.ok_or_else(|| Failure::fatal(format!("source {} has no reader", context.name)))?;
+    let SourceInput {
+        topic,
+        mut reader,
+        partitions: begin,
+        targets,
+        out_of_orderness,
+        idle_timeout,
+        first_checkpoint,
+        mut barrier_first,
+    } = *input.ok_or_else(|| Failure::fatal(format!("source {} has no reader", context.name)))?;
     let commands = context.commands.take();
     let commands = commands.ok_or_else(|| Failure::fatal(format!("source {} has no commands", context.name)))?;
     let mut partitions = Partitions::new(out_of_orderness, idle_timeout);
@@ -129,6 +181,7 @@ pub fn run<D: Decode>(
         let target = targets.get(&state.partition).copied().unwrap_or(0);
         partitions.add(state.partition, state.offset, state.max_timestamp, target);
     }
+    let mut refused = Refused { dead, stage: Arc::clone(&context.name), checkpoint: first_checkpoint };
     let mut caught_up = false;
     let mut lag_due = Instant::now();
     loop {
@@ -137,6 +190,7 @@ pub fn run<D: Decode>(
         match command {
             Ok(SourceCommand::Inject(barrier)) => {
                 barrier_first = false;
+                refused.barrier(barrier.checkpoint)?;
                 if barrier.kind == BarrierKind::Drain {
                     let mark = Mark { watermark: MAX_WATERMARK, idle: false };
                     head.borrow_mut().mark(mark)?;
@@ -168,7 +222,7 @@ pub fn run<D: Decode>(
         }
         let since = Instant::now();
         let mut bytes = 0;
-        let round = read(&mut *reader, &mut partitions, decoder, head, dead, &context.metrics, &mut bytes)?;
+        let round = read(&mut *reader, &mut partitions, decoder, head, &refused, &context.metrics, &mut bytes)?;
         let now = Instant::now();
         for (partition, offset) in &round.dry {
             partitions.dry(*partition, *offset, now);
@@ -206,12 +260,34 @@ fn timed(error: TryRecvError) -> RecvTimeoutError {
     }
 }
 
+/// Where refused records go, and what is told of each beside the record and the error.
+struct Refused<'a> {
+    dead: &'a Shared<DeadRecord>,
+    stage: Arc<str>,
+    /// What is read now becomes visible with this checkpoint: numbers follow each other without a gap within an attempt.
+    checkpoint: CheckpointId,
+}
+
+impl Refused<'_> {
+    /// What is read from here on belongs to the next checkpoint. An error if dead letters have been given a number that is not theirs.
+    fn barrier(&mut self, checkpoint: CheckpointId) -> Result<(), Failure> {
+        if checkpoint != self.checkpoint {
+            let counted = self.checkpoint;
+            return Err(Failure::attempt(format!(
+                "the source counts checkpoint {counted}, but the barrier is that of {checkpoint}"
+            )));
+        }
+        self.checkpoint = checkpoint.next();
+        Ok(())
+    }
+}
+
 fn read<D: Decode>(
     reader: &mut dyn SplitReader,
     partitions: &mut Partitions,
     decoder: &mut D,
     head: &Shared<D::Out>,
-    dead: &Shared<DeadRecord>,
+    refused: &Refused<'_>,
     meter: &Meter,
     bytes: &mut u64,
 ) -> Result<Round, Halt> {
@@ -237,9 +313,12 @@ fn read<D: Decode>(
                     timestamp: record.timestamp,
                     key: record.key.map(<[u8]>::to_vec),
                     value: record.value.map(<[u8]>::to_vec),
+                    headers: record.headers.all(),
+                    stage: Arc::clone(&refused.stage),
+                    checkpoint: refused.checkpoint,
                     error,
                 };
-                dead.borrow_mut().collect(record.timestamp.unwrap_or_default(), letter)
+                refused.dead.borrow_mut().collect(record.timestamp.unwrap_or_default(), letter)
             }
         };
         halted = outcome.err();

@@ -189,7 +189,7 @@ impl Supervisor {
             "recovered"
         );
 
-        let sources = self.sources(&positions, &base)?;
+        let sources = self.sources(&positions, &base, next)?;
         let restored = base.manifest().map(|manifest| self.restored_vertices(manifest)).unwrap_or_default();
         let job = settings.job.clone();
         let discovery = self.discovery(&positions);
@@ -275,7 +275,12 @@ impl Supervisor {
         Ok((store, uploaded, restored))
     }
 
-    fn sources(&self, positions: &Positions, base: &Base) -> Result<BTreeMap<usize, Vec<SourceInput>>, Failure> {
+    fn sources(
+        &self,
+        positions: &Positions,
+        base: &Base,
+        first_checkpoint: CheckpointId,
+    ) -> Result<BTreeMap<usize, Vec<SourceInput>>, Failure> {
         let settings = &self.settings;
         let topic = source_topic(&self.plan)?;
         let partitions: Vec<TopicPartition> = positions.keys().cloned().collect();
@@ -315,6 +320,7 @@ impl Supervisor {
                     targets: targets.clone(),
                     out_of_orderness: settings.out_of_orderness,
                     idle_timeout: settings.idle_timeout,
+                    first_checkpoint,
                     barrier_first: base.committed().is_none(),
                 });
             }

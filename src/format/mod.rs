@@ -6,7 +6,7 @@
 //! | [`encode_order`] | the other way, for generators and tests |
 //! | [`OrderStatus`], [`PurchaseStats`], [`InventoryLevel`], [`LowStockAlert`], [`OrderBatch`] | the values of the output topics |
 //! | [`encode_order_status`] and its neighbours | those values to JSON, appended to a buffer that the caller reuses |
-//! | [`dead_letter`], [`late_order`] | names and values of the headers of `dead-letters` and `late-orders` |
+//! | [`dead_letter`], [`late_order`], [`replay`] | names and values of the headers of `dead-letters`, `late-orders` and replayed records |
 //!
 //! Money is exact from input to output: it is read from the text of the number and never passes through a binary float.
 //!
@@ -36,7 +36,7 @@ pub use decode::{DecodeError, DecodeRules, ErrorClass, decode_order};
 pub use encode::{
     encode_inventory_level, encode_low_stock_alert, encode_order, encode_order_batch, encode_order_status, encode_purchase_stats,
 };
-pub use headers::{dead_letter, late_order};
+pub use headers::{dead_letter, late_order, replay};
 pub use json_text::write_text;
 pub use money::{MAX_MONEY, average_order_value, write_money};
 pub use order_event::{EventType, Item, OrderEvent};

@@ -6,6 +6,7 @@
 //!               ├─► Reader             records and ends of assigned partitions
 //!               ├─► TopicScan          a bounded part of a topic, once
 //!               ├─► ProducerPool ─► Prepared ─► Open ─► Flushed ─► Outcome
+//!               ├─► ExclusiveTransaction   of a tool, with a transactional id for itself
 //!               └─► Producer           records without a transaction
 //! ```
 //!
@@ -21,6 +22,7 @@ mod cluster;
 mod committed;
 mod connection;
 mod context;
+mod exclusive;
 mod failure;
 mod fencing;
 mod group;
@@ -38,13 +40,14 @@ pub use admin::{Creation, TopicSpec};
 pub use cluster::Cluster;
 pub use committed::CommittedOffsets;
 pub use connection::{Connection, Isolation, MESSAGE_MAX_BYTES, PropertyProblem, owned_property};
+pub use exclusive::ExclusiveTransaction;
 pub use ownership::{LastOwnership, owner_id};
 pub use plain_producer::Producer;
 pub use pool::{PoolSettings, ProducerPool};
 pub use positions::{LogBounds, Start};
 pub use reader::{Poll, Polled, Reader, ReaderSettings};
 pub use scan::TopicScan;
-pub use transaction::{Flushed, Open, Outcome, Output, Prepared};
+pub use transaction::{Flushed, Open, Outcome, Output, OutputHeader, Prepared};
 
 #[cfg(test)]
 mod tests;

@@ -189,7 +189,7 @@ fn as_record<'a>(output: &Output<'a>) -> BaseRecord<'a, [u8], [u8]> {
     if !output.headers.is_empty() {
         let mut headers = OwnedHeaders::new_with_capacity(output.headers.len());
         for (key, value) in output.headers {
-            headers = headers.insert(Header { key, value: Some(value) });
+            headers = headers.insert(Header { key, value: value.as_ref() });
         }
         record.headers = Some(headers);
     }

@@ -52,18 +52,51 @@ impl TopicScan {
         isolation: Isolation,
         partitions: &[TopicPartition],
     ) -> Result<Self, Failure> {
+        Ok(Self::settled(connection, group, isolation, partitions)?.0)
+    }
+
+    /// All that the log of `partitions` holds, as `read_committed` shows it, and surely all: nothing may be open there.
+    ///
+    /// # Errors
+    ///
+    /// Transient if a transaction stays open in one of them; else as [`TopicScan::whole`].
+    pub fn complete(connection: &Connection, group: &str, partitions: &[TopicPartition]) -> Result<Self, Failure> {
+        let (scan, settled) = Self::settled(connection, group, Isolation::ReadCommitted, partitions)?;
+        if settled {
+            return Ok(scan);
+        }
+        Err(Failure::transient(format!("a transaction is open in topic {}: wait until it has ended, and try again", scan.topic)))
+    }
+
+    /// The scan of all that is visible, and whether that is all there is.
+    fn settled(
+        connection: &Connection,
+        group: &str,
+        isolation: Isolation,
+        partitions: &[TopicPartition],
+    ) -> Result<(Self, bool), Failure> {
         let log = Self::bounds(connection, Isolation::ReadUncommitted, partitions)?;
         let started = Instant::now();
-        let bounds = loop {
+        let (bounds, settled) = loop {
             let visible = Self::bounds(connection, isolation, partitions)?;
             let settled = log.iter().all(|(number, (_, high))| visible.get(number).is_some_and(|(_, end)| end >= high));
             if settled || started.elapsed() > SETTLE {
-                break visible;
+                break (visible, settled);
             }
             thread::sleep(Duration::from_millis(20));
         };
         let ranges = bounds.into_iter().map(|(number, (low, high))| (number, low..high)).collect();
-        Ok(Self::new(connection, group, isolation, partitions, ranges))
+        Ok((Self::new(connection, group, isolation, partitions, ranges), settled))
+    }
+
+    /// The same without what lies before these offsets.
+    #[must_use]
+    pub fn starting_at(mut self, offsets: &BTreeMap<i32, i64>) -> Self {
+        for (number, range) in &mut self.ranges {
+            let start = offsets.get(number).copied().unwrap_or(range.start);
+            range.start = start.clamp(range.start, range.end);
+        }
+        self
     }
 
     /// These offsets of `topic`.

@@ -18,12 +18,16 @@ use crate::failpoint;
 use crate::protocol::{CommitPermit, Failure, FailureKind, Positions};
 use rdkafka::{Offset, TopicPartitionList, error::KafkaError, producer::Producer as _};
 use std::{
+    borrow::Cow,
     sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
 /// Kafka's own limit of an offset's metadata (`offset.metadata.max.bytes`), in bytes.
 const METADATA_MAX_BYTES: usize = 4096;
+
+/// Name and value of a header; no value is not the same as an empty one.
+pub type OutputHeader = (Cow<'static, str>, Option<Vec<u8>>);
 
 /// A record to send.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +39,7 @@ pub struct Output<'a> {
     /// Value; none is a tombstone.
     pub value: Option<&'a [u8]>,
     /// Headers, in order.
-    pub headers: &'a [(&'static str, Vec<u8>)],
+    pub headers: &'a [OutputHeader],
     /// Partition; none: by the key.
     pub partition: Option<i32>,
     /// Timestamp in milliseconds since 1970; none: now.

@@ -2,7 +2,7 @@
 
 use crate::harness::{LIMIT, job, within};
 use integration_tests::{Result, ensure, job::Load};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 fn every_bad_record_is_a_dead_letter(permille: u32, events: u64) -> Result<()> {
     // Given input of which so much is bad
@@ -18,16 +18,23 @@ fn every_bad_record_is_a_dead_letter(permille: u32, events: u64) -> Result<()> {
     // And each dead letter names its record, which is the one at that place, once
     let cluster = job.cluster()?;
     let input: BTreeMap<_, _> = cluster.read(&job.input())?.into_iter().map(|r| ((r.partition, r.offset), r)).collect();
-    let mut seen = BTreeMap::new();
+    let (mut seen, mut checkpoints) = (BTreeMap::new(), BTreeSet::new());
     for letter in cluster.read(&job.output("dead-letters"))? {
         let header = |name: &str| letter.header(name).ok_or_else(|| integration_tests::anyhow!("no header {name} in {letter:?}"));
         let place = (header("error.partition")?.parse()?, header("error.offset")?.parse()?);
         assert_eq!(header("error.topic")?, job.input());
         ensure!(!header("error.class")?.is_empty() && !header("error.message")?.is_empty(), "{letter:?}");
-        ensure!(input.get(&place).is_some_and(|record| record.value == letter.value), "{letter:?} is not what lies at {place:?}");
+        let record = input.get(&place).ok_or_else(|| integration_tests::anyhow!("nothing lies at {place:?}"))?;
+        ensure!((&record.key, &record.value) == (&letter.key, &letter.value), "{letter:?} is not what lies at {place:?}");
+        assert_eq!(letter.header("error.timestamp"), record.timestamp.map(|timestamp| timestamp.to_string()));
+        assert_eq!((header("error.job")?.as_str(), header("error.stage")?.as_str()), (job.name(), "orders"));
+        checkpoints.insert(header("error.checkpoint")?.parse::<u64>()?);
         ensure!(seen.insert(place, ()).is_none(), "two dead letters for {place:?}");
     }
     assert_eq!(seen.len() as u64, dead);
+    // And its checkpoint is one that was committed: the first one holds nothing but where the job begins
+    let last = job.committed_checkpoint()?;
+    ensure!(checkpoints.iter().all(|checkpoint| (1..=last).contains(checkpoint)), "{checkpoints:?}, the last one is {last}");
     Ok(())
 }
 

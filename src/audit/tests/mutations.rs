@@ -369,12 +369,17 @@ fn order_batches() {
     refused(&job, &[OrderBatches], Extra, &key);
 }
 
+/// The place of our header of that name: the last one, behind those of the bad record.
+fn ours(record: &Rec, name: &str) -> usize {
+    record.headers.iter().rposition(|header| header.0 == name).unwrap()
+}
+
 #[test]
 fn dead_letters() {
     let place = find(&correct(), DeadLetters, 30, |record| !record.text().is_empty());
     let origin = |record: &Rec| {
-        let header = |index: usize| String::from_utf8(record.headers[index].1.clone()).unwrap();
-        format!("orders partition {} offset {}", header(1), header(2))
+        let header = |name: &str| String::from_utf8(record.headers[ours(record, name)].1.clone()).unwrap();
+        format!("orders partition {} offset {}", header("error.partition"), header("error.offset"))
     };
     let mut job = correct();
     let gone = remove(&mut job, DeadLetters, place);
@@ -392,25 +397,71 @@ fn dead_letters() {
     at(&mut job, DeadLetters, other).value = this.value.clone();
     refused(&job, &[DeadLetters], Wrong, &origin(&this));
 
-    let change = |index: usize, value: &str| {
+    let change = |name: &str, value: &str| {
         let mut job = correct();
-        at(&mut job, DeadLetters, place).headers[index].1 = value.as_bytes().to_vec();
+        let letter = at(&mut job, DeadLetters, place);
+        let index = ours(letter, name);
+        letter.headers[index].1 = value.as_bytes().to_vec();
         job
     };
     let position = format!("partition {} offset {}", place.0, place.1);
-    refused(&change(3, "other"), &[DeadLetters], Wrong, &origin(&this));
-    refused(&change(2, "999999"), &[DeadLetters], Missing, &origin(&this));
-    refused(&change(2, "999999"), &[DeadLetters], Extra, "offset 999999");
-    refused(&change(1, "one"), &[DeadLetters], Wrong, &position);
-    refused(&change(0, "payments"), &[DeadLetters], Wrong, &position);
-    refused(&change(4, ""), &[DeadLetters], Wrong, &position);
+    refused(&change("error.class", "other"), &[DeadLetters], Wrong, &origin(&this));
+    refused(&change("error.offset", "999999"), &[DeadLetters], Missing, &origin(&this));
+    refused(&change("error.offset", "999999"), &[DeadLetters], Extra, "offset 999999");
+    refused(&change("error.partition", "one"), &[DeadLetters], Wrong, &position);
+    refused(&change("error.topic", "payments"), &[DeadLetters], Wrong, &position);
+    refused(&change("error.message", ""), &[DeadLetters], Wrong, &position);
+    refused(&change("error.stage", ""), &[DeadLetters], Wrong, &position);
+    refused(&change("error.job", ""), &[DeadLetters], Wrong, &position);
+    refused(&change("error.checkpoint", "-1"), &[DeadLetters], Wrong, &position);
 
     // A letter for a record that is good.
     let mut job = correct();
     let good = job.topics[&Topic::Orders][&0].iter().position(|record| record.text().ends_with('}')).unwrap();
-    at(&mut job, DeadLetters, place).headers[1].1 = b"0".to_vec();
-    at(&mut job, DeadLetters, place).headers[2].1 = good.to_string().into_bytes();
+    let letter = at(&mut job, DeadLetters, place);
+    let (partition, offset) = (ours(letter, "error.partition"), ours(letter, "error.offset"));
+    letter.headers[partition].1 = b"0".to_vec();
+    letter.headers[offset].1 = good.to_string().into_bytes();
     refused(&job, &[DeadLetters], Extra, &format!("orders partition 0 offset {good}"));
+}
+
+#[test]
+fn a_dead_letter_keeps_all_of_its_record() {
+    // given a letter of a record with a timestamp and headers, two of them named like ours
+    let place = find(&correct(), DeadLetters, 0, |record| {
+        record.headers.len() == 2 + 9 && record.headers.iter().filter(|header| header.0 == "error.topic").count() == 2
+    });
+    let changed = |change: &dyn Fn(&mut Rec)| {
+        let mut job = correct();
+        change(at(&mut job, DeadLetters, place));
+        job
+    };
+    // when key, a header, or the timestamp is another one, or absent, or a header was added, then it is told
+    let changes: [&dyn Fn(&mut Rec); 7] = [
+        &|letter| letter.key = None,
+        &|letter| letter.key = Some(b"other".to_vec()),
+        &|letter| letter.headers[0].1.push(b'x'),
+        &|letter| letter.headers[1].0.push('x'),
+        &|letter| drop(letter.headers.remove(1)),
+        &|letter| letter.headers.insert(0, ("added".to_owned(), b"1".to_vec())),
+        &|letter| {
+            let index = ours(letter, "error.timestamp");
+            letter.headers[index].1 = b"1".to_vec();
+        },
+    ];
+    for change in changes {
+        refused(&changed(change), &[DeadLetters], Wrong, "orders partition");
+    }
+    let no_timestamp = changed(&|letter| {
+        let index = ours(letter, "error.timestamp");
+        letter.headers.remove(index);
+    });
+    refused(&no_timestamp, &[DeadLetters], Wrong, "orders partition");
+    let not_a_number = changed(&|letter| {
+        let index = ours(letter, "error.timestamp");
+        letter.headers[index].1 = b"soon".to_vec();
+    });
+    refused(&not_a_number, &[DeadLetters], Wrong, &format!("partition {} offset {}", place.0, place.1));
 }
 
 #[test]

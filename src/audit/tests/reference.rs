@@ -67,6 +67,11 @@ pub(super) fn partition_of(key: &[u8]) -> i32 {
     (xxh3_64(key) % PARTITIONS as u64) as i32
 }
 
+/// Kafka's timestamp of the record at an offset: some have none.
+fn timestamp(offset: i64) -> Option<i64> {
+    (offset % 10 != 7).then_some(1_767_225_600_000 + offset)
+}
+
 /// The standard load at a slow pace (so that hours pass) with few products (so that stock runs low), some orders two hours late, and some
 /// bad records; partitioned by key.
 pub(super) fn input(events: u64) -> Partitions {
@@ -81,7 +86,13 @@ pub(super) fn input(events: u64) -> Partitions {
             encode_order(&mut early, &OrderEvent { timestamp: event.timestamp - 7_200_000, ..event });
             value = Some(early);
         }
-        let record = Rec { key: Some(record.key().to_vec()), value, headers: vec![] };
+        // Some producers set headers; one of them like one of ours, as a record that has died in another job has.
+        let headers = match xxh3_64(record.key()) % 5 {
+            0 => vec![("trace".to_owned(), b"1".to_vec()), ("empty".to_owned(), vec![])],
+            1 => vec![("error.topic".to_owned(), b"payments".to_vec()), ("error.class".to_owned(), b"empty".to_vec())],
+            _ => vec![],
+        };
+        let record = Rec { key: Some(record.key().to_vec()), value, headers };
         input.entry(partition_of(record.key.as_deref().unwrap())).or_default().push(record);
     }
     input
@@ -165,8 +176,22 @@ impl Job {
         let event = match decode_order(&value, &limits) {
             Ok(event) => event,
             Err(error) => {
-                let headers = dead_letter::headers("orders", partition, offset, &error);
-                return self.emit(Topic::DeadLetters, &record.key_text(), value, &headers);
+                let reason = dead_letter::Reason {
+                    topic: "orders",
+                    partition,
+                    offset,
+                    class: error.class.as_str(),
+                    message: &error.message,
+                    timestamp: timestamp(offset),
+                    stage: "orders",
+                    job: "orders",
+                    checkpoint: offset as u64 / 100,
+                };
+                let ours = dead_letter::headers(&reason).into_iter().map(|(name, value)| (name.to_owned(), value));
+                let letter = Rec { headers: record.headers.iter().cloned().chain(ours).collect(), ..record.clone() };
+                let partition = partition_of(record.key.as_deref().unwrap_or_default());
+                self.topics.get_mut(&Topic::DeadLetters).unwrap().entry(partition).or_default().push(letter);
+                return;
             }
         };
         self.accept(&event, value);
@@ -351,6 +376,7 @@ impl Topics for Topical<'_> {
                         offset,
                         key: record.key.as_deref(),
                         value: record.value.as_deref(),
+                        timestamp: timestamp(offset),
                         headers: &headers,
                     })?;
                 }

@@ -62,7 +62,7 @@ impl Scan {
             return serde_json::to_string(&entry).map_err(|error| Failure::fatal(error.to_string()));
         }
         // One entry is one line, whatever a producer wrote into its key.
-        let key: String = state.key.show(&entry.key).chars().flat_map(visible).collect();
+        let key = screen::one_line(&state.key.show(&entry.key));
         Ok(format!("{key}\t{}", entry.value))
     }
 
@@ -72,22 +72,5 @@ impl Scan {
         let encoded = state.key.parse(written).and_then(|prefix| state.key.encode_prefix(&prefix, &mut bytes));
         encoded.map_err(|failure| failure.context(format_args!("state {}", state.column_family())))?;
         Ok(bytes)
-    }
-}
-
-/// A character, or for a control character its name: `\n`, `\u{1b}`.
-fn visible(c: char) -> impl Iterator<Item = char> {
-    let (shown, named) = if c.is_control() { (None, Some(c.escape_default())) } else { (Some(c), None) };
-    shown.into_iter().chain(named.into_iter().flatten())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_stays_on_its_line() {
-        let shown: String = "O-1\n\u{1b}[2J\tü".chars().flat_map(visible).collect();
-        assert_eq!(shown, "O-1\\n\\u{1b}[2J\\tü");
     }
 }

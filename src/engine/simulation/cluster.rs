@@ -8,7 +8,7 @@ use super::{
 use crate::engine::{
     cluster::Cluster,
     sink,
-    source::{RawRecord, Round, SplitReader},
+    source::{LazyHeaders, RawRecord, Round, SplitReader},
     stop::Stop,
 };
 use crate::protocol::{
@@ -143,6 +143,7 @@ impl SplitReader for Reader {
                     timestamp: Some(*offset),
                     key: Some(key.as_bytes()),
                     value: None,
+                    headers: LazyHeaders::none(),
                 });
                 *offset += 1;
                 round.records += 1;

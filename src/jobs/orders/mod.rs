@@ -54,9 +54,9 @@ pub struct ReceivedOrder {
 /// Adds the job to `app`.
 pub fn build(app: &App, options: &Options) -> Result<(), Failure> {
     let topics = &options.topics;
-    let rules = options.rules;
+    let (rules, job) = (options.rules, options.job.clone());
     let (orders, dead) = app.source("orders", &options.input, move || decode::OrderDecoder::new(rules));
-    dead.sink(&topics.dead_letters, encode_dead);
+    dead.sink(&topics.dead_letters, move |dead, record| encode_dead(&job, dead, record));
 
     let by_order = orders.key_by(|order| order.event.order_id.clone());
     let accepted = dedup::attach(&by_order, options);
@@ -107,7 +107,7 @@ fn encode_late(late: &Late<Order>, record: &mut RecordWriter<'_>) {
     }
 }
 
-fn encode_dead(dead: &DeadRecord, record: &mut RecordWriter<'_>) {
+fn encode_dead(job: &str, dead: &DeadRecord, record: &mut RecordWriter<'_>) {
     if let Some(key) = &dead.key {
         record.key(key);
     }
@@ -115,10 +115,21 @@ fn encode_dead(dead: &DeadRecord, record: &mut RecordWriter<'_>) {
         Some(value) => record.value().extend_from_slice(value),
         None => record.null_value(),
     }
-    use format::dead_letter::{CLASS, MESSAGE, OFFSET, PARTITION, TOPIC};
-    record.header(TOPIC, dead.topic.as_bytes());
-    record.header(PARTITION, dead.partition.to_string());
-    record.header(OFFSET, dead.offset.to_string());
-    record.header(CLASS, dead.error.class);
-    record.header(MESSAGE, dead.error.message.as_bytes());
+    for header in &dead.headers {
+        record.header_as_it_was(header.clone());
+    }
+    let reason = format::dead_letter::Reason {
+        topic: &dead.topic,
+        partition: dead.partition,
+        offset: dead.offset,
+        class: dead.error.class,
+        message: &dead.error.message,
+        timestamp: dead.timestamp,
+        stage: &dead.stage,
+        job,
+        checkpoint: dead.checkpoint.0,
+    };
+    for (name, value) in format::dead_letter::headers(&reason) {
+        record.header(name, value);
+    }
 }

@@ -43,6 +43,8 @@ pub struct Topics {
 /// All of the job's settings, checked.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// Name of the job, which its dead letters carry.
+    pub job: String,
     /// Input topic.
     pub input: String,
     /// Output topics.

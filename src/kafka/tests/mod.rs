@@ -3,6 +3,7 @@
 
 mod cluster;
 mod committed;
+mod exclusive;
 mod kill;
 mod pace;
 mod reading;

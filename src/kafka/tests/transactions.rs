@@ -14,7 +14,7 @@ fn outputs_offsets_and_pointer_become_visible_in_one_step() {
     let nothing: BTreeMap<_, _> = [(0, None), (1, None), (2, None)].into();
 
     let mut open = pool.take(SOON).unwrap().begin().unwrap();
-    let headers = [("class", b"late".to_vec()), ("empty", Vec::new())];
+    let headers = [("class".into(), Some(b"late".to_vec())), ("empty".into(), Some(Vec::new())), ("null".into(), None)];
     open.send(&Output { headers: &headers, timestamp_ms: Some(1_767_225_600_000), ..output(&outputs, b"a", b"1") }).unwrap();
     open.send(&Output { value: None, partition: Some(1), ..output(&outputs, b"b", b"") }).unwrap();
     let flushed = open.flush(SOON).unwrap();
@@ -45,7 +45,8 @@ fn outputs_offsets_and_pointer_become_visible_in_one_step() {
         .unwrap();
     seen.sort();
     assert_eq!(count, 2);
-    let with_headers = vec![("class".to_owned(), Some(b"late".to_vec())), ("empty".to_owned(), Some(Vec::new()))];
+    let with_headers =
+        vec![("class".to_owned(), Some(b"late".to_vec())), ("empty".to_owned(), Some(Vec::new())), ("null".to_owned(), None)];
     assert_eq!(seen, [(b"a".to_vec(), true, with_headers), (b"b".to_vec(), false, Vec::new())]);
 }
 
