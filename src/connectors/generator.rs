@@ -143,6 +143,7 @@ impl LocalSource for Sequence {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stream::LazyHeaders;
 
     #[test]
     fn partitions_share_the_numbers_without_gap_or_overlap() {
@@ -152,7 +153,8 @@ mod tests {
             let mut numbers = Vec::new();
             for partition in 0..partitions {
                 for offset in 0..sequence.end(partition) {
-                    let record = RawRecord { topic: "", partition, offset, timestamp: None, key: None, value: None };
+                    let headers = LazyHeaders::none();
+                    let record = RawRecord { topic: "", partition, offset, timestamp: None, key: None, value: None, headers };
                     numbers.push(decoder.decode(&record).unwrap().1);
                 }
             }

@@ -1,6 +1,6 @@
 //! Reads several partitions in turn, at a limited rate if wanted.
 
-use crate::stream::{Failure, Positions, RawRecord, Round, SplitReader};
+use crate::stream::{Failure, LazyHeaders, Positions, RawRecord, Round, SplitReader};
 use std::{
     sync::Arc,
     thread,
@@ -56,7 +56,8 @@ impl SplitReader for Splits {
             let Some((partition, split)) = self.splits.get_mut((self.turn + index) % count) else { continue };
             let (partition, wanted) = (*partition, allowed - round.records);
             let read = split.read(wanted, &mut |offset, value| {
-                each(RawRecord { topic: &self.topic, partition, offset, timestamp: None, key: None, value: Some(value) });
+                let (timestamp, key, headers) = (None, None, LazyHeaders::none());
+                each(RawRecord { topic: &self.topic, partition, offset, timestamp, key, value: Some(value), headers });
             })?;
             round.records += read;
             if read < wanted {

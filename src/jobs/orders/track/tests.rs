@@ -12,6 +12,7 @@ const DAY: i64 = 86_400_000;
 fn options() -> Options {
     let topic = String::new;
     Options {
+        job: "orders".into(),
         input: topic(),
         topics: Topics {
             order_status: topic(),
