@@ -5,7 +5,7 @@ CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/sluicegate
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 # A cargo that setup has just installed is not in PATH yet.
 export PATH := $(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
-export EVENTS KILLS ORDERS BYTES KEYS SEED SEEDS MUTANT KAFKA BROKER S3 MINUTES RATE FAULTS
+export EVENTS KILLS ORDERS BYTES KEYS SEED SEEDS MUTANT KAFKA BROKER S3 MINUTES RATE FAULTS DAYS GROWTH
 
 RELEASE := $(CARGO_TARGET_DIR)/release
 # One profile for everything, see Cargo.toml.
@@ -13,7 +13,7 @@ CARGO := cargo
 BUILD := $(CARGO) build --release --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test simulate chaos bench bench-state bench-checkpoints lint clean
+.PHONY: help setup build demo test simulate chaos bench bench-state bench-days bench-checkpoints lint clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,10 @@ bench: build ## Measure throughput, memory, checkpoints and recovery into docs/p
 bench-state: build ## Measure with a state of many orders, and recovery with a large one, into docs/performance.md (ORDERS=10000000)
 	@$(BUILD) --quiet --package integration-tests --bin bench
 	@SLUICEGATE_BIN=$(CURDIR)/bin/sluicegate $(RELEASE)/bench --state --write docs/performance.md
+
+bench-days: build ## Measure what is in the state after each of many days of event time into docs/performance.md (DAYS=10 ORDERS=86400 RATE=20000)
+	@$(BUILD) --quiet --package integration-tests --bin bench
+	@SLUICEGATE_BIN=$(CURDIR)/bin/sluicegate $(RELEASE)/bench --days --write docs/performance.md
 
 bench-checkpoints: setup ## Checkpoints of a large state without Kafka: duration, bytes, stall, restore (KEYS=100000,1000000,10000000)
 	@$(CARGO) bench --profile release --locked --bench checkpoints

@@ -59,13 +59,15 @@ pub struct Load {
     pub dirty: u32,
     /// Number of the first order; a second load on the same topic needs another one, else its orders are copies.
     pub first_order: u64,
+    /// New orders per day of event time; none: as the standard load has it.
+    pub orders_per_day: Option<u64>,
 }
 
 impl Load {
     /// So many clean events, as fast as it goes.
     #[must_use]
     pub fn of(events: u64) -> Self {
-        Self { events, rate: None, seed: 42, dirty: 0, first_order: 1 }
+        Self { events, rate: None, seed: 42, dirty: 0, first_order: 1, orders_per_day: None }
     }
 
     /// The same at a rate.
@@ -95,6 +97,9 @@ impl Load {
         add("--first-order", self.first_order.to_string());
         if let Some(rate) = self.rate {
             add("--rate", rate.to_string());
+        }
+        if let Some(orders) = self.orders_per_day {
+            add("--orders-per-day", orders.to_string());
         }
         arguments
     }

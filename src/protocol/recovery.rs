@@ -158,7 +158,7 @@ pub fn decide(job: &JobName, group: &str, evidence: &Evidence) -> Result<Recover
     let manifest = found.as_ref().map_err(|why| {
         Failure::refused(format!(
             "group {group}: Kafka says that checkpoint {number} of job {job} is committed, but its manifest cannot be used: \
-             {why}. Bring the file back from a copy of the storage"
+             {why}. A damaged file can be brought back from a copy of the storage"
         ))
     })?;
     if manifest.hash.short() != pointer.hash {

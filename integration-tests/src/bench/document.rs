@@ -20,6 +20,10 @@ pub const LARGE_STATE: Markers = Markers {
     end: "<!-- large state: end -->",
 };
 
+/// Where `make bench-days` writes.
+pub const EVENT_DAYS: Markers =
+    Markers { begin: "<!-- event-days: begin (make bench-days writes between these lines) -->", end: "<!-- event-days: end -->" };
+
 /// All figures, in Markdown.
 #[must_use]
 pub fn table(machine: &str, events: u64, runs: usize, columns: &[(String, Figures)], recovery: &Recovery) -> String {

@@ -7,10 +7,16 @@
 //!
 //! Variables: `ORDERS` (10000000), `BYTES` (1073741824: of state, when it is killed), `KILLS` (5), `KAFKA`.
 
+//!
+//! `make bench-days`, which is `--days`: a load of many days of event time, and what is in the state after each of them.
+//!
+//! Variables: `DAYS` (10), `ORDERS` (86400: of a day), `RATE` (20000: events per second of the clock), `GROWTH` (none: how many times as many
+//! entries there may be on the last days as on the first ones on which orders were forgotten, or it fails), `KAFKA`.
+
 use clap::Parser;
 use integration_tests::{
     Context, Result,
-    bench::{Growth, Recovery, Throughput, document, machine},
+    bench::{Days, Growth, Recovery, Throughput, document, machine},
     broker::{Broker, Options},
     ensure,
     variables::variable,
@@ -26,13 +32,17 @@ struct Arguments {
     /// Measure a large state
     #[arg(long)]
     state: bool,
+    /// Measure the state over many days of event time
+    #[arg(long, conflicts_with = "state")]
+    days: bool,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let done = match arguments.state {
-        true => large_state(&arguments),
-        false => order_job(&arguments),
+    let done = match (arguments.state, arguments.days) {
+        (true, _) => large_state(&arguments),
+        (_, true) => event_days(&arguments),
+        _ => order_job(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -43,7 +53,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What both write down, and where.
+/// What all of them write down, and where.
 fn publish(arguments: &Arguments, place: document::Markers, measure: impl FnOnce() -> Result<String>) -> Result<()> {
     integration_tests::job::program()?;
     if let Some(path) = &arguments.write {
@@ -104,5 +114,22 @@ fn large_state(arguments: &Arguments) -> Result<()> {
         growth.to_bytes(bytes)?;
         let recovery = growth.recovery(kills)?;
         Ok(growth.table(&machine::describe(&broker), &recovery))
+    })
+}
+
+fn event_days(arguments: &Arguments) -> Result<()> {
+    let days = variable("DAYS")?.unwrap_or(10);
+    let orders = variable("ORDERS")?.unwrap_or(86_400);
+    let rate = variable("RATE")?.unwrap_or(20_000);
+    let most: Option<f64> = variable("GROWTH")?;
+    ensure!(orders > 0 && rate > 0, "ORDERS={orders}, RATE={rate}: at least one is needed");
+    publish(arguments, document::EVENT_DAYS, || {
+        // The outputs are deleted while they are written.
+        let broker = broker(Options::measured().with("log.retention.check.interval.ms", 2_000))?;
+        let run = Days::of(&broker, days, orders, rate)?;
+        let (table, growth) = (run.table(&machine::describe(&broker)), run.growth().context("no day to compare with")?);
+        let most = most.unwrap_or(f64::INFINITY);
+        ensure!(growth <= most, "the state has grown to {growth:.2} times of what it was, allowed is {most}:\n{table}");
+        Ok(table)
     })
 }

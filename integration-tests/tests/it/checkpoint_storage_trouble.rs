@@ -1,7 +1,7 @@
 //! A checkpoint storage that cannot be written, is full, slow, or belongs to somebody else: a clear error, and nothing is lost.
 
-use crate::harness::{END, LIMIT, ends_with, job, says, within};
-use integration_tests::{Context, Result, ensure, job::Load, leftovers::Leftover, process};
+use crate::harness::{END, LIMIT, Tmpfs, contents, ends_with, job, says, within};
+use integration_tests::{Context, Result, ensure, job::Load, process};
 use std::{
     fs,
     path::Path,
@@ -45,8 +45,12 @@ fn a_folder_of_another_job_is_refused_with_both_names() {
         let second = job()?;
         second.create_topics()?;
         copy(&first.storage().join(first.name()), &second.storage().join(second.name()))?;
-        // When the other is started, then it refuses and names both
-        ends_with(&mut second.start()?, 4, &[first.name(), second.name(), "belongs to job"])
+        let before = contents(&second.storage())?;
+        // When the other is started, then it refuses and names both, and changes nothing
+        ends_with(&mut second.start()?, 4, &[first.name(), second.name(), "belongs to job"])?;
+        ensure!(contents(&second.storage())? == before, "the storage has changed");
+        ensure!(second.cluster()?.read(&second.output("order-status"))?.is_empty(), "something was given out");
+        Ok(())
     });
 }
 
@@ -213,28 +217,4 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// A file system in memory.
-struct Tmpfs {
-    place: std::path::PathBuf,
-    _leftover: Leftover,
-}
-
-impl Tmpfs {
-    /// None where it is not permitted.
-    fn mount(place: &Path, size: &str) -> Result<Option<Self>> {
-        let leftover = Leftover::mount(place)?;
-        let mut command = Command::new("mount");
-        command.args(["-t", "tmpfs", "-o", &format!("size={size}"), "sluicegate-test"]).arg(place);
-        let mounted = process::run(&mut command, END)?.status.success();
-        Ok(mounted.then(|| Self { place: place.to_owned(), _leftover: leftover }))
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        // Lazily: a process may still have files open in it. Nothing can be done about an error in a drop.
-        let _ = process::run(Command::new("umount").arg("-l").arg(&self.place), END);
-    }
 }

@@ -1,4 +1,4 @@
-//! `make demo`, `make bench` and `make bench-state` work. No figure is asserted here: they depend on what else the machine does.
+//! `make demo`, `make bench`, `make bench-state` and `make bench-days` work. No speed is asserted here: it depends on what else the machine does.
 
 use crate::harness::{LIMIT, says, within};
 use integration_tests::{Result, ensure, process};
@@ -48,6 +48,22 @@ fn a_short_bench_of_a_large_state_prints_every_figure() {
         let variables = [("ORDERS", "200000"), ("BYTES", "25000000"), ("KILLS", "1")];
         let table = run(env!("CARGO_BIN_EXE_bench"), &["--state"], &variables)?;
         says(&table, &["orders in the state", "| 200,000 |", "counted by `state list`", "peak memory", "kill -9"])?;
+        ensure!(!table.contains("NaN") && !table.contains("inf"), "{table}");
+        Ok(())
+    });
+}
+
+/// How large the state stays is not asserted: RocksDB leaves out what is expired every few checkpoints, and how many of them there are in an
+/// event-day depends on what else the machine does.
+#[test]
+fn a_short_bench_of_many_days_prints_every_day() {
+    within(LIMIT, || {
+        let variables = [("DAYS", "6"), ("ORDERS", "1500"), ("RATE", "1500")];
+        let table = run(env!("CARGO_BIN_EXE_bench"), &["--days"], &variables)?;
+        says(
+            &table,
+            &["1,500 orders per day", "entries of `track/order`", "on average over the last 2 days, either has at most"],
+        )?;
         ensure!(!table.contains("NaN") && !table.contains("inf"), "{table}");
         Ok(())
     });

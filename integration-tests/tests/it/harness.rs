@@ -5,10 +5,14 @@ use integration_tests::{
     broker::{Broker, Options},
     ensure,
     job::Job,
+    leftovers::Leftover,
     process::{self, Finished},
     service::Service,
 };
 use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
     process::Command,
     sync::{Mutex, OnceLock, PoisonError, mpsc},
     thread,
@@ -97,6 +101,51 @@ pub fn ends_with(service: &mut Service, code: i32, words: &[&str]) -> Result<()>
     says(&log, words)
 }
 
+/// Every file below `folder`, with its content.
+pub fn contents(folder: &Path) -> Result<BTreeMap<PathBuf, blake3::Hash>> {
+    let mut all = BTreeMap::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        match path.is_dir() {
+            true => all.extend(contents(&path)?),
+            false => drop(all.insert(path.clone(), blake3::hash(&fs::read(&path)?))),
+        }
+    }
+    Ok(all)
+}
+
+/// What a start that is refused must leave as it is: the checkpoint storage, what readers see of the outputs, and what is committed.
+pub struct Untouched {
+    files: BTreeMap<PathBuf, blake3::Hash>,
+    statuses: usize,
+    committed: u64,
+}
+
+impl Untouched {
+    /// As it is now.
+    pub fn of(job: &Job) -> Result<Self> {
+        let mut files = contents(&job.storage())?;
+        // Who was started last is noted before anything is looked at, so that one who is fenced by it can say by whom.
+        files.retain(|path, _| path.file_name().is_none_or(|name| name != "started.json"));
+        let statuses = job.cluster()?.read(&job.output("order-status"))?.len();
+        Ok(Self { files, statuses, committed: job.committed_checkpoint()? })
+    }
+
+    /// It is as it was.
+    pub fn check(&self, job: &Job) -> Result<()> {
+        let now = Self::of(job)?;
+        let changed = |(path, hash): &(&PathBuf, &blake3::Hash)| self.files.get(*path) != Some(*hash);
+        let changed: Vec<&PathBuf> = now.files.iter().filter(changed).map(|(path, _)| path).collect();
+        let gone: Vec<&PathBuf> = self.files.keys().filter(|path| !now.files.contains_key(*path)).collect();
+        ensure!(changed.is_empty() && gone.is_empty(), "changed or new in the storage: {changed:?}, gone: {gone:?}");
+        ensure!(now.statuses == self.statuses, "{} records of order-status instead of {}", now.statuses, self.statuses);
+        ensure!(now.committed == self.committed, "checkpoint {} is committed instead of {}", now.committed, self.committed);
+        let open = job.cluster()?.has_open_transaction(&job.output("order-status"))?;
+        ensure!(!open, "a transaction is left open");
+        Ok(())
+    }
+}
+
 /// That `text` has each of `words`, in any case of letters.
 pub fn says(text: &str, words: &[&str]) -> Result<()> {
     let lower = text.to_lowercase();
@@ -104,4 +153,28 @@ pub fn says(text: &str, words: &[&str]) -> Result<()> {
         ensure!(lower.contains(&word.to_lowercase()), "{word:?} is not in:\n{text}");
     }
     Ok(())
+}
+
+/// A file system in memory.
+pub struct Tmpfs {
+    place: PathBuf,
+    _leftover: Leftover,
+}
+
+impl Tmpfs {
+    /// None where it is not permitted.
+    pub fn mount(place: &Path, size: &str) -> Result<Option<Self>> {
+        let leftover = Leftover::mount(place)?;
+        let mut command = Command::new("mount");
+        command.args(["-t", "tmpfs", "-o", &format!("size={size}"), "sluicegate-test"]).arg(place);
+        let mounted = process::run(&mut command, END)?.status.success();
+        Ok(mounted.then(|| Self { place: place.to_owned(), _leftover: leftover }))
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        // Lazily: a process may still have files open in it. Nothing can be done about an error in a drop.
+        let _ = process::run(Command::new("umount").arg("-l").arg(&self.place), END);
+    }
 }

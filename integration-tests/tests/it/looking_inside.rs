@@ -1,7 +1,7 @@
 //! A checkpoint can be looked into without the job's code and without a broker: what it shows of the state is what readers of the
 //! outputs have seen, damage is named, two checkpoints can be compared, and looking changes nothing.
 
-use crate::harness::{LIMIT, job, says, within};
+use crate::harness::{LIMIT, contents, job, says, within};
 use integration_tests::{
     Context, Result, anyhow,
     deadline::wait_until,
@@ -76,19 +76,6 @@ fn last_status(job: &Job) -> Result<BTreeMap<String, Value>> {
         last.insert(order.to_string(), Value::Object(fields));
     }
     Ok(last)
-}
-
-/// Every file below `folder`, with its content.
-fn contents(folder: &Path) -> Result<BTreeMap<PathBuf, blake3::Hash>> {
-    let mut all = BTreeMap::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        match path.is_dir() {
-            true => all.extend(contents(&path)?),
-            false => drop(all.insert(path.clone(), blake3::hash(&fs::read(&path)?))),
-        }
-    }
-    Ok(all)
 }
 
 /// Number of entries of `operator/state` as `state list` counts them.

@@ -40,6 +40,7 @@ mod rights_taken_away;
 mod savepoints;
 mod second_instance;
 mod start_positions;
+mod state_in_memory;
 mod stop_in_order;
 mod testcontainers;
 mod three_brokers;
