@@ -105,3 +105,106 @@ fn pass<K, T>(
     context.report(TaskEvent::Acknowledged { checkpoint: barrier.checkpoint, task: context.task, snapshot })?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{
+        Meter, Stop, Timestamp,
+        chain::{Collector, Downstream},
+        context::RestoredVertex,
+        message::Mark,
+    };
+    use crate::observe::Metrics;
+    use crate::protocol::CheckpointId;
+    use crate::state::{Key, KeyGroups};
+    use crossbeam_channel::{Sender, bounded, unbounded};
+    use std::{any::Any, cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc};
+
+    /// Writes down what comes, and ends the attempt with a record of value 3.
+    struct Journal(Rc<RefCell<Vec<String>>>, Stop);
+
+    impl Downstream for Journal {
+        fn mark(&mut self, mark: Mark) -> Result<(), Halt> {
+            self.0.borrow_mut().push(format!("watermark {}", mark.watermark));
+            Ok(())
+        }
+        fn end(&mut self) -> Result<(), Halt> {
+            Ok(())
+        }
+        fn snapshot(&mut self, _: &mut OperatorSnapshots) -> Result<(), Halt> {
+            self.0.borrow_mut().push("barrier".to_owned());
+            Ok(())
+        }
+    }
+
+    impl Collector<Keyed<u64, u64>> for Journal {
+        fn collect(&mut self, _: Timestamp, record: Keyed<u64, u64>) -> Result<(), Halt> {
+            self.0.borrow_mut().push(format!("record {}", record.value));
+            if record.value == 3 {
+                self.1.stop();
+            }
+            Ok(())
+        }
+    }
+
+    fn context(receivers: Vec<Box<dyn Any + Send>>, events: Sender<TaskEvent>, stop: Stop) -> TaskContext {
+        TaskContext {
+            task: 0,
+            name: "joined".into(),
+            subtask: 0,
+            parallelism: 1,
+            groups: KeyGroups::default(),
+            restored: Arc::new(RestoredVertex::default()),
+            events,
+            stop,
+            metrics: Meter::new(&Metrics::new(), "joined", 0),
+            state: None,
+            senders: BTreeMap::new(),
+            receivers,
+            commands: None,
+            output: None,
+            input: None,
+        }
+    }
+
+    fn record(value: u64) -> Batches<u64, u64> {
+        Message::Batch(vec![Keyed { key: Key::new(value), timestamp: 0, value }])
+    }
+
+    fn mark(watermark: Timestamp) -> Batches<u64, u64> {
+        Message::Mark(Mark { watermark, idle: false })
+    }
+
+    #[test]
+    fn barriers_are_aligned_and_event_time_is_the_minimum_over_all_edges_of_a_task() {
+        let barrier = Barrier { checkpoint: CheckpointId(1), kind: BarrierKind::Running };
+        let ((first, of_first), (second, of_second)) = (bounded(8), bounded(8));
+        for message in [record(1), mark(100), Message::Barrier(barrier), record(3)] {
+            first.send(message).unwrap();
+        }
+        for message in [record(2), mark(50), Message::Barrier(barrier)] {
+            second.send(message).unwrap();
+        }
+        let (events, reported) = unbounded();
+        let stop = Stop::new();
+        let mut context = context(vec![Box::new(vec![of_first]), Box::new(vec![of_second])], events, stop.clone());
+        let journal = Rc::new(RefCell::new(Vec::new()));
+        let head: Shared<Keyed<u64, u64>> = Rc::new(RefCell::new(Journal(Rc::clone(&journal), stop)));
+        assert!(matches!(run(&mut context, &mut Parts::new(), &head), Err(Halt::Stopped)));
+        let mut journal = journal.take();
+        assert_eq!(journal.split_off(2), ["watermark 50", "barrier", "record 3"]);
+        journal.sort_unstable();
+        assert_eq!(journal, ["record 1", "record 2"]);
+        let Ok(TaskEvent::Acknowledged { snapshot, .. }) = reported.try_recv() else { panic!("no checkpoint") };
+        assert_eq!(snapshot.watermark, 50);
+    }
+
+    #[test]
+    fn a_task_whose_input_is_of_another_type_says_so() {
+        let (_sender, receiver) = bounded::<Batches<u64, u64>>(1);
+        let mut context = context(vec![Box::new(vec![receiver])], unbounded().0, Stop::new());
+        let other = inputs::<u64, String>(&mut context).err().unwrap();
+        assert!(other.message.contains("task joined has an input of another type"), "{other}");
+    }
+}

@@ -44,7 +44,7 @@ impl Order {
     }
 
     /// Encoded key (without its group) and number of the entries of `group` from the encoded key `from` on that begin with `prefix`.
-    pub(super) fn from(&self, group: u16, prefix: &[u8], from: &[u8]) -> impl Iterator<Item = (&[u8], u32)> {
+    pub(super) fn range_from(&self, group: u16, prefix: &[u8], from: &[u8]) -> impl Iterator<Item = (&[u8], u32)> {
         let (start, prefix) = ([&group.to_be_bytes(), from].concat(), [&group.to_be_bytes(), prefix].concat());
         let from = self.numbers.range::<[u8], _>((std::ops::Bound::Included(start.as_slice()), std::ops::Bound::Unbounded));
         let matching = from.take_while(move |(key, _)| key.starts_with(&prefix));

@@ -66,7 +66,7 @@ impl<K: StateKey, V: StateValue> Table<K, V> {
             return Err(self.about(Failure::fatal("its keys are asked for in order, which is kept for maps and timers only")));
         };
         let mut keys = Vec::new();
-        let mut memory = order.from(group, prefix, from).peekable();
+        let mut memory = order.range_from(group, prefix, from).peekable();
         let take = |keys: &mut Vec<K>, number: u32| -> Result<(), Failure> {
             let slot = self.slots.slot(number)?;
             // A removed entry hides what the store still has.

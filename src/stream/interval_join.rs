@@ -156,7 +156,8 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        // PROPTEST_CASES widens it, TMPDIR on memory makes it quick.
+        #![proptest_config(ProptestConfig { cases: std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(24), ..ProptestConfig::default() })]
         #[test]
         fn every_pair_comes_once_and_what_can_find_no_other_one_is_forgotten(
             from in -15_i64..15,

@@ -7,12 +7,13 @@
 //! | map | [`Declare::map`](super::Declare::map) | [`MapState`] | a map per key, an entry for each of its keys |
 //! | reducing | [`Declare::reducing`](super::Declare::reducing) | [`ReducingState`] | one value per key, of all that were added |
 //! | aggregating | [`Declare::aggregating`](super::Declare::aggregating) | [`AggregatingState`] | an accumulator per key |
+//! | timers | [`Declare::timers`](super::Declare::timers) | [`Timers`](super::Timers) | when a key wants to be called |
 //! | operator list | [`Declare::operator_list`](super::Declare::operator_list) | [`OperatorList`] | elements of a subtask, of no key |
 //! | broadcast | [`Declare::broadcast`](super::Declare::broadcast) | [`BroadcastState`] | a map that is the same on every subtask |
 //!
 //! A state is declared while the graph is built, which gives a [`StateHandle`]; in each task
-//! [`OperatorContext::state`](super::OperatorContext::state) makes the state of it. The first five belong to keys: they move with their
-//! keys when the parallelism changes, lie in RocksDB where memory is short, and may have a time to live ([`Ttl`]).
+//! [`OperatorContext::state`](super::OperatorContext::state) makes the state of it. The first six belong to keys: they move with their
+//! keys when the parallelism changes, lie in RocksDB where memory is short, and, timers apart, may have a time to live ([`Ttl`]).
 
 mod aggregating;
 mod aging;

@@ -182,7 +182,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    // PROPTEST_CASES widens it, TMPDIR on memory makes it quick.
+    #![proptest_config(ProptestConfig { cases: std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(24), ..ProptestConfig::default() })]
     #[test]
     fn timers_do_what_a_sorted_set_does(steps in steps()) {
         let folder = tempfile::tempdir().unwrap();

@@ -364,7 +364,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    // PROPTEST_CASES widens it, TMPDIR on memory makes it quick.
+    #![proptest_config(ProptestConfig { cases: std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(48), ..ProptestConfig::default() })]
     #[test]
     fn windows_give_out_what_their_records_say(case in cases(), steps in steps()) {
         let folder = tempfile::tempdir().unwrap();
