@@ -65,9 +65,8 @@ impl SplitReader for Splits {
             }
         }
         self.turn = self.turn.wrapping_add(1);
-        match &mut self.pace {
-            Some(pace) => pace.took(round.records),
-            None => {}
+        if let Some(pace) = &mut self.pace {
+            pace.took(round.records);
         }
         if round.records == 0 {
             let soon = self.pace.as_ref().filter(|_| allowed == 0).map_or(patience, |pace| pace.next().min(patience));
