@@ -11,7 +11,7 @@ use rdkafka::{
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer},
     error::KafkaError,
-    message::Headers,
+    message::{Header, Headers, OwnedHeaders, ToBytes},
     producer::{BaseProducer, BaseRecord, Producer},
 };
 use std::{
@@ -187,7 +187,21 @@ impl Cluster {
         self.send_all(records.into_iter().map(to))
     }
 
-    fn send_all<'a>(&self, records: impl Iterator<Item = BaseRecord<'a, str, [u8]>>) -> Result<()> {
+    /// Sends one record with headers; key and value may be absent.
+    pub fn send_whole(
+        &self,
+        topic: &str,
+        partition: i32,
+        (key, value): (Option<&[u8]>, Option<&[u8]>),
+        headers: &[(&str, Option<&[u8]>)],
+    ) -> Result<()> {
+        let owned = headers.iter().fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: *value }));
+        let mut record = BaseRecord::<[u8], [u8]>::to(topic).partition(partition).headers(owned);
+        (record.key, record.payload) = (key, value);
+        self.send_all(std::iter::once(record))
+    }
+
+    fn send_all<'a, K: ToBytes + ?Sized + 'a>(&self, records: impl Iterator<Item = BaseRecord<'a, K, [u8]>>) -> Result<()> {
         let failed = Failures::default();
         let mut config = client(&self.bootstrap);
         let producer: BaseProducer<Failures> =

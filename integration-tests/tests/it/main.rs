@@ -16,6 +16,7 @@ mod chaos_with_a_fixed_seed;
 mod checkpoint_storage_trouble;
 mod checkpoints_in_a_bucket;
 mod damaged_checkpoint;
+mod dead_letters_replayed;
 mod demo_and_bench;
 mod every_crash_point;
 mod frozen_past_the_transaction_timeout;
