@@ -94,7 +94,7 @@ pub struct Timer {
 /// }
 ///
 /// # fn main() -> Result<(), Failure> {
-/// let mut harness = Harness::new(|_, visits| {
+/// let mut harness = Harness::<String, (), _>::new(|_, visits| {
 ///     Outputs::of(&visits.process("quiet", |declare| {
 ///         let (last, timers) = (declare.value("last"), declare.timers());
 ///         move |context: &mut OperatorContext<'_, '_>| {
