@@ -4,7 +4,7 @@
 //! `<partition>/<offset>/<when it was written>`. The time is in it because a topic that was deleted and made again counts its offsets from 0.
 //!
 //! Only replays write to the topic, each with the same transactional id. So behind an [`ExclusiveTransaction`] nothing is open in it, and what a
-//! reader of committed records finds is all there is (`docs/decisions/0030-replayed-dead-letters-have-a-topic.md`).
+//! reader of committed records finds is all there is (`docs/decisions/0031-replayed-dead-letters-have-a-topic.md`).
 //!
 //! [`ExclusiveTransaction`]: crate::kafka::ExclusiveTransaction
 
