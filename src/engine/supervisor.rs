@@ -119,6 +119,11 @@ impl Supervisor {
                 self.health.set(Status::Failed { reason: failure.message.clone() });
                 return Err(failure);
             };
+            if self.health.status() == Status::Stopping {
+                // The attempt that was to end has failed, and took the wish with it. What Kafka says is committed stands.
+                tracing::warn!(%failure, "the attempt failed while it was ending: the next start goes on from the last checkpoint");
+                return Ok(());
+            }
             tracing::warn!(%failure, restart = used, allowed, ?delay, "the attempt failed; everything of it is dropped, the next one recovers");
             self.metrics.attempts.restarts.inc();
             self.health.set(Status::Waiting { reason: failure.message });

@@ -1,7 +1,7 @@
 //! SIGTERM and SIGINT: a last checkpoint is taken and committed, and the program ends with 0.
 
 use crate::harness::{END, LIMIT, job, within};
-use integration_tests::{Result, ensure, job::Load, process::Exit, service::Service};
+use integration_tests::{Result, deadline::wait_until, ensure, job::Load, process::Exit, service::Service};
 
 const EVENTS: u64 = 10_000;
 
@@ -26,6 +26,22 @@ fn a_last_checkpoint_is_committed(stop: impl FnOnce(&mut Service) -> Result<Exit
 #[test]
 fn sigterm() {
     within(LIMIT, || a_last_checkpoint_is_committed(Service::finish));
+}
+
+/// The wish to end is not lost with the attempt that it came to.
+#[test]
+fn sigterm_to_an_attempt_that_fails_then() {
+    within(LIMIT, || {
+        let job = job()?.with_events(Load::of(EVENTS))?;
+        let mut service = job.start_failing("before-prepare=sleep:3s@4,before-prepare=error@4")?;
+        wait_until("the pause in a checkpoint", END, || Ok(service.log()?.contains("before-prepare")))?;
+        let exit = service.finish()?;
+        ensure!(exit.code() == Some(0), "ended with {}; {}", exit.status, service.last_lines(40));
+        ensure!(service.log()?.contains("failed while it was ending"), "no failure: {}", service.last_lines(40));
+        job.catch_up()?;
+        assert_eq!(job.audit()?.number("/records_in")?, EVENTS);
+        Ok(())
+    });
 }
 
 #[test]
