@@ -198,7 +198,8 @@ impl Attempt {
                 drop(writer);
                 ending
             }
-            Err(failure) => Ending::Failed { failure, checkpoint: None },
+            // Who asked it to stop was not heard yet: that lies in `asked` still.
+            Err(failure) => Ending::Failed { failure, checkpoint: None, asked_to_stop: false },
         };
         stop.stop();
         threads.join(&ending);

@@ -89,6 +89,8 @@ pub enum Ending {
         failure: Failure,
         /// The checkpoint that failed by it, if one did.
         checkpoint: Option<CheckpointId>,
+        /// It had been asked to end: the next one would not know.
+        asked_to_stop: bool,
     },
 }
 
@@ -143,6 +145,7 @@ pub struct Driver {
     next_due: Instant,
     caught_up: usize,
     stopping: bool,
+    asked_to_stop: bool,
     /// State without tables, see [`Self::without_tables`].
     stateless: Option<Arc<Store>>,
 }
@@ -167,6 +170,7 @@ impl Driver {
             next_due,
             caught_up: 0,
             stopping: false,
+            asked_to_stop: false,
             stateless: None,
         }
     }
@@ -186,7 +190,7 @@ impl Driver {
             let input = select! {
                 recv(events) -> event => match event {
                     Ok(event) => Input::Event(event),
-                    Err(_) => return Ending::Failed { failure: Failure::attempt("all tasks have ended"), checkpoint: None },
+                    Err(_) => return self.failed(Failure::attempt("all tasks have ended"), None),
                 },
                 recv(asked) -> ask => match ask {
                     Ok(ask) => Input::Ask(ask),
@@ -211,13 +215,18 @@ impl Driver {
         let commands = match input {
             Input::Event(event) => self.digest(event),
             Input::Ask(Ask::Stop { drain }) => {
+                self.asked_to_stop = true;
                 self.bounds.drain |= drain;
                 Ok(self.stop())
             }
             Input::Nothing => Ok(self.tick()),
         };
         let done = commands.and_then(|commands| self.execute(commands));
-        done.unwrap_or_else(|failure| Some(Ending::Failed { failure, checkpoint: None }))
+        done.unwrap_or_else(|failure| Some(self.failed(failure, None)))
+    }
+
+    fn failed(&self, failure: Failure, checkpoint: Option<CheckpointId>) -> Ending {
+        Ending::Failed { failure, checkpoint, asked_to_stop: self.asked_to_stop }
     }
 
     fn tick(&mut self) -> Vec<Command> {
@@ -345,7 +354,7 @@ impl Driver {
                     self.links.permits.send(permit).map_err(|_| Failure::attempt("the committer has ended"))?;
                 }
                 Command::Confirm { manifest } => self.send_checkpointer(Request::Confirm(manifest))?,
-                Command::EndAttempt { failure, checkpoint } => return Ok(Some(Ending::Failed { failure, checkpoint })),
+                Command::EndAttempt { failure, checkpoint } => return Ok(Some(self.failed(failure, checkpoint))),
                 Command::Finished => return Ok(Some(Ending::Finished)),
             }
         }

@@ -110,16 +110,14 @@ fn pass<K, T>(
 mod tests {
     use super::*;
     use crate::engine::{
-        Meter, Stop, Timestamp,
+        Stop, Timestamp,
         chain::{Collector, Downstream},
-        context::RestoredVertex,
         message::Mark,
     };
-    use crate::observe::Metrics;
     use crate::protocol::CheckpointId;
     use crate::state::{Key, KeyGroups};
     use crossbeam_channel::{Sender, bounded, unbounded};
-    use std::{any::Any, cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc};
+    use std::{any::Any, cell::RefCell, rc::Rc};
 
     /// Writes down what comes, and ends the attempt with a record of value 3.
     struct Journal(Rc<RefCell<Vec<String>>>, Stop);
@@ -149,23 +147,7 @@ mod tests {
     }
 
     fn context(receivers: Vec<Box<dyn Any + Send>>, events: Sender<TaskEvent>, stop: Stop) -> TaskContext {
-        TaskContext {
-            task: 0,
-            name: "joined".into(),
-            subtask: 0,
-            parallelism: 1,
-            groups: KeyGroups::default(),
-            restored: Arc::new(RestoredVertex::default()),
-            events,
-            stop,
-            metrics: Meter::new(&Metrics::new(), "joined", 0),
-            state: None,
-            senders: BTreeMap::new(),
-            receivers,
-            commands: None,
-            output: None,
-            input: None,
-        }
+        TaskContext { receivers, events, stop, ..TaskContext::alone("joined", 0, 1, KeyGroups::default()) }
     }
 
     fn record(value: u64) -> Batches<u64, u64> {

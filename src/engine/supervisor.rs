@@ -103,10 +103,10 @@ impl Supervisor {
         let patience = Arc::new(Mutex::new(Patience::new(self.settings.restart, self.settings.tolerable_failures)));
         loop {
             self.health.set(Status::Recovering);
-            let (failure, checkpoint) = match self.attempt(asked, &patience) {
+            let (failure, checkpoint, asked_to_stop) = match self.attempt(asked, &patience) {
                 Ok(Ending::Finished) => return Ok(()),
-                Ok(Ending::Failed { failure, checkpoint }) => (failure, checkpoint),
-                Err(failure) => (failure, None),
+                Ok(Ending::Failed { failure, checkpoint, asked_to_stop }) => (failure, checkpoint, asked_to_stop),
+                Err(failure) => (failure, None, false),
             };
             let failure = self.named(failure);
             self.down_since = Instant::now();
@@ -119,8 +119,8 @@ impl Supervisor {
                 self.health.set(Status::Failed { reason: failure.message.clone() });
                 return Err(failure);
             };
-            if self.health.status() == Status::Stopping {
-                // The attempt that was to end has failed, and took the wish with it. What Kafka says is committed stands.
+            if asked_to_stop {
+                // Nothing is running: what Kafka says is committed stands.
                 tracing::warn!(%failure, "the attempt failed while it was ending: the next start goes on from the last checkpoint");
                 return Ok(());
             }

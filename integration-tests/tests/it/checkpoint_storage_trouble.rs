@@ -1,6 +1,6 @@
 //! A checkpoint storage that cannot be written, is full, slow, or belongs to somebody else: a clear error, and nothing is lost.
 
-use crate::harness::{END, LIMIT, Tmpfs, contents, ends_with, job, says, within};
+use crate::harness::{END, LIMIT, Tmpfs, Untouched, contents, ends_with, job, says, within};
 use integration_tests::{Context, Result, ensure, job::Load, process};
 use std::{
     fs,
@@ -74,6 +74,31 @@ fn a_full_disk_ends_the_job_with_the_facts_and_space_lets_it_go_on() {
         ensure!(exit.code() == Some(1), "ended with {}:\n{}", exit.status, service.log()?);
         says(&service.log()?, &["No space left", &place.display().to_string()])?;
         // And with space it goes on, with nothing lost
+        process::output(Command::new("mount").args(["-o", "remount,size=256m"]).arg(&place), END)?;
+        job.catch_up()?;
+        assert_eq!(job.audit()?.number("/records_in")?, EVENTS);
+        Ok(())
+    });
+}
+
+#[test]
+fn no_room_for_the_state_at_a_restore_ends_the_job_and_changes_nothing() {
+    within(LIMIT, || {
+        // Given a checkpoint, and a state folder of 64 KB on another file system, so that its files must be copied
+        let mut job = job()?.with_events(Load::of(EVENTS))?;
+        job.catch_up()?;
+        let place = job.folder().join("small");
+        fs::create_dir_all(&place)?;
+        let Some(_mounted) = Tmpfs::mount(&place, "64k")? else {
+            eprintln!("skipped: mounting a small file system needs root");
+            return Ok(());
+        };
+        job.set("state.dir", place.join("state").display());
+        let before = Untouched::of(&job)?;
+        // When it is started there, then it ends, says where there is no room, and has changed nothing
+        ends_with(&mut job.start()?, 1, &["No space left", &place.display().to_string()])?;
+        before.check(&job)?;
+        // And with space it goes on
         process::output(Command::new("mount").args(["-o", "remount,size=256m"]).arg(&place), END)?;
         job.catch_up()?;
         assert_eq!(job.audit()?.number("/records_in")?, EVENTS);

@@ -28,20 +28,27 @@ fn sigterm() {
     within(LIMIT, || a_last_checkpoint_is_committed(Service::finish));
 }
 
-/// The wish to end is not lost with the attempt that it came to.
+/// The wish to end is not lost with the attempt that it came to: SIGTERM comes at `pause`, where the program waits, and that attempt fails afterwards.
+fn sigterm_and_then_a_failure(pause: &str, failure: &str) -> Result<()> {
+    let job = job()?.with_events(Load::of(EVENTS))?;
+    let mut service = job.start_failing(&format!("{pause}=sleep:3s@{failure},before-prepare=error@{failure}"))?;
+    wait_until("the pause", END, || Ok(service.log()?.contains(pause)))?;
+    let exit = service.finish()?;
+    ensure!(exit.code() == Some(0), "ended with {}; {}", exit.status, service.last_lines(40));
+    ensure!(service.log()?.contains("failed while it was ending"), "no failure: {}", service.last_lines(40));
+    job.catch_up()?;
+    assert_eq!(job.audit()?.number("/records_in")?, EVENTS);
+    Ok(())
+}
+
 #[test]
-fn sigterm_to_an_attempt_that_fails_then() {
-    within(LIMIT, || {
-        let job = job()?.with_events(Load::of(EVENTS))?;
-        let mut service = job.start_failing("before-prepare=sleep:3s@4,before-prepare=error@4")?;
-        wait_until("the pause in a checkpoint", END, || Ok(service.log()?.contains("before-prepare")))?;
-        let exit = service.finish()?;
-        ensure!(exit.code() == Some(0), "ended with {}; {}", exit.status, service.last_lines(40));
-        ensure!(service.log()?.contains("failed while it was ending"), "no failure: {}", service.last_lines(40));
-        job.catch_up()?;
-        assert_eq!(job.audit()?.number("/records_in")?, EVENTS);
-        Ok(())
-    });
+fn sigterm_in_a_checkpoint_that_fails_then() {
+    within(LIMIT, || sigterm_and_then_a_failure("before-prepare", "4"));
+}
+
+#[test]
+fn sigterm_in_a_recovery_whose_attempt_fails_then() {
+    within(LIMIT, || sigterm_and_then_a_failure("during-recovery", "1"));
 }
 
 #[test]
