@@ -2,7 +2,7 @@
 
 use super::app::{App, Stream};
 use crate::engine::{
-    local::{LocalSink, LocalSource},
+    local::{LocalSource, TwoPhaseCommitSink},
     source::{DeadRecord, Decode},
 };
 use crate::protocol::Failure;
@@ -60,10 +60,24 @@ impl App {
 
 impl<T: Clone + Send + 'static> Stream<T> {
     /// Writes each record to `sink`: `encode` appends its bytes. `name` is the identity of the sink in checkpoints.
+    ///
+    /// ```
+    /// use sluicegate::{connectors::{Collected, Collection}, stream::{App, Execution}};
+    ///
+    /// # fn main() -> Result<(), sluicegate::stream::Failure> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// let (app, output) = (App::new(), Collected::new());
+    /// let numbers = app.read("numbers", Collection::of([7_u32, 255]));
+    /// numbers.write("hex", output.clone(), |number, bytes| bytes.extend_from_slice(format!("{number:#x}").as_bytes()));
+    /// Execution::new("hex", folder.path()).run(app)?;
+    /// assert_eq!(output.lines(), ["0x7", "0xff"]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn write(
         &self,
         name: &str,
-        sink: impl LocalSink + 'static,
+        sink: impl TwoPhaseCommitSink + 'static,
         encode: impl Fn(&T, &mut Vec<u8>) + Clone + Send + Sync + 'static,
     ) {
         let taken = self.app.change(|plan| plan.sinks.insert(name.to_owned(), Arc::new(sink))).is_some();
@@ -74,7 +88,7 @@ impl<T: Clone + Send + 'static> Stream<T> {
     }
 
     /// Writes each record as it is displayed.
-    pub fn write_lines(&self, name: &str, sink: impl LocalSink + 'static)
+    pub fn write_lines(&self, name: &str, sink: impl TwoPhaseCommitSink + 'static)
     where
         T: Display,
     {
@@ -83,15 +97,64 @@ impl<T: Clone + Send + 'static> Stream<T> {
     }
 
     /// Writes each record as JSON.
-    pub fn write_json(&self, name: &str, sink: impl LocalSink + 'static)
+    ///
+    /// ```
+    /// use sluicegate::{connectors::{Collected, Collection}, stream::{App, Execution}};
+    ///
+    /// # fn main() -> Result<(), sluicegate::stream::Failure> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// let (app, output) = (App::new(), Collected::new());
+    /// app.read("pairs", Collection::of([("to", 2)])).write_json("json", output.clone());
+    /// Execution::new("pairs", folder.path()).run(app)?;
+    /// assert_eq!(output.lines(), [r#"["to",2]"#]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn write_json(&self, name: &str, sink: impl TwoPhaseCommitSink + 'static)
     where
         T: Serialize,
     {
-        let of = name.to_owned();
-        let lines = self.flat_map(move |record, out| match serde_json::to_vec(&record) {
-            Ok(line) => out.push(line),
-            Err(why) => Err(Failure::fatal(format!("sink {of}: a record has no JSON form: {why}")).into()),
+        let lines = self.to_json(name, |_| Vec::new());
+        lines.write(name, sink, |(_, line), out| out.extend_from_slice(line));
+    }
+
+    /// Writes each record to the topic of Kafka as JSON, with the key that `key` finds in it. [`Stream::sink`] is for other formats and for
+    /// headers.
+    ///
+    /// ```
+    /// use serde::Serialize;
+    /// use sluicegate::stream::Stream;
+    ///
+    /// #[derive(Clone, Serialize)]
+    /// struct Level {
+    ///     product: String,
+    ///     stock: i64,
+    /// }
+    ///
+    /// // A level of 3 of P-7 becomes a record with the key P-7 and the value {"product":"P-7","stock":3}.
+    /// fn publish(levels: &Stream<Level>) {
+    ///     levels.sink_json("levels", |level| level.product.as_bytes());
+    /// }
+    /// ```
+    pub fn sink_json(&self, topic: &str, key: impl Fn(&T) -> &[u8] + Clone + Send + Sync + 'static)
+    where
+        T: Serialize,
+    {
+        self.to_json(topic, move |record| key(record).to_vec()).sink(topic, |(key, value), record| {
+            record.key(key);
+            record.value().extend_from_slice(value);
         });
-        lines.write(name, sink, |line, out| out.extend_from_slice(line));
+    }
+
+    /// Key and JSON of each record.
+    fn to_json(&self, sink: &str, key: impl Fn(&T) -> Vec<u8> + Clone + Send + Sync + 'static) -> Stream<(Vec<u8>, Vec<u8>)>
+    where
+        T: Serialize,
+    {
+        let of = sink.to_owned();
+        self.flat_map(move |record, out| match serde_json::to_vec(&record) {
+            Ok(json) => out.push((key(&record), json)),
+            Err(why) => Err(Failure::fatal(format!("sink {of}: a record has no JSON form: {why}")).into()),
+        })
     }
 }

@@ -13,7 +13,9 @@
 
 mod app;
 mod broadcast;
+pub mod conformance;
 mod connect;
+mod dead_letters;
 mod declare;
 mod execution;
 mod fault;
@@ -29,7 +31,7 @@ mod union;
 mod window;
 
 pub use crate::engine::exchange::Keyed;
-pub use crate::engine::local::{LocalSink, LocalSource, Owner, StagedOutput};
+pub use crate::engine::local::{LocalSource, Owner, Sink, SinkTransaction, SinkWriter, TwoPhaseCommitSink};
 pub use crate::engine::output::RecordWriter;
 pub use crate::engine::snapshot::Redistribution;
 pub use crate::engine::source::{DeadRecord, Decode, LazyHeaders, RawRecord, Round, SplitReader, Undecodable};

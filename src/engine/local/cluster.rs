@@ -150,10 +150,11 @@ impl Cluster for LocalCluster {
             if let Some(committed) = committed {
                 self.nothing_is_left_behind(committed)?;
             }
-            self.sinks.iter().try_for_each(|(name, sink)| {
-                let staged = committed.map(|committed| committed.outputs.get(name).map(Vec::as_slice).unwrap_or_default());
-                sink.take_over(&owner, staged).map_err(|failure| failure.context(format_args!("sink {name}")))
-            })
+            let staged = |name: &str| committed.map(|all| all.outputs.get(name).map(Vec::as_slice).unwrap_or_default());
+            let about = |name: &str, done: Result<(), Failure>| done.map_err(|why| why.context(format_args!("sink {name}")));
+            // All of them first: two sinks may write to one place, and what the one aborts there must not be what the other has committed.
+            self.sinks.iter().try_for_each(|(name, sink)| about(name, sink.commit(staged(name).unwrap_or_default())))?;
+            self.sinks.iter().try_for_each(|(name, sink)| about(name, sink.recover(&owner, staged(name))))
         })?;
         self.epoch.store(epoch, Ordering::Release);
         let owner = Owner { job: self.job.clone(), epoch };
