@@ -10,6 +10,85 @@ use serde::Serialize;
 use std::{fmt::Display, io::Write, sync::Arc};
 
 /// A source of records of one type: where they lie, and how they are read.
+/// ```
+/// use sluicegate::{
+///     connectors::Collected,
+///     stream::{
+///         App, Execution, Failure, LazyHeaders, LocalSource, Positions, RawRecord, Round, Source, SplitReader, Timestamp, Undecodable,
+///         conformance,
+///     },
+/// };
+/// use std::{collections::BTreeSet, sync::Arc, time::Duration};
+///
+/// /// The squares of 0 to 9: the position is the number.
+/// #[derive(Clone, Copy)]
+/// struct Squares;
+///
+/// type Decoded = Result<(Timestamp, i64), Undecodable>;
+///
+/// impl Source for Squares {
+///     type Out = i64;
+///     type Decoder = fn(&RawRecord<'_>) -> Decoded;
+///
+///     fn into_parts(self) -> (Arc<dyn LocalSource>, impl Fn() -> Self::Decoder + Send + Sync + 'static) {
+///         let square: Self::Decoder = |record| Ok((record.offset, record.offset * record.offset));
+///         (Arc::new(self), move || square)
+///     }
+/// }
+///
+/// impl LocalSource for Squares {
+///     fn partitions(&self) -> Result<BTreeSet<i32>, Failure> {
+///         Ok(BTreeSet::from([0]))
+///     }
+///     fn bounds(&self, _: i32) -> Result<(i64, i64), Failure> {
+///         Ok((0, 10))
+///     }
+///     fn reader(&self, positions: &Positions) -> Result<Box<dyn SplitReader>, Failure> {
+///         Ok(Box::new(Reader(positions.values().next().copied().unwrap_or(0))))
+///     }
+///     fn bounded(&self) -> bool {
+///         true
+///     }
+///     fn describe(&self) -> String {
+///         "squares".into()
+///     }
+/// }
+///
+/// /// At the next number.
+/// struct Reader(i64);
+///
+/// impl SplitReader for Reader {
+///     fn poll(&mut self, _: Duration, max: usize, each: &mut dyn FnMut(RawRecord<'_>)) -> Result<Round, Failure> {
+///         let mut round = Round::default();
+///         while self.0 < 10 && round.records < max {
+///             let (timestamp, key, value, headers) = (None, None, None, LazyHeaders::none());
+///             each(RawRecord { topic: "squares", partition: 0, offset: self.0, timestamp, key, value, headers });
+///             self.0 += 1;
+///             round.records += 1;
+///         }
+///         if self.0 == 10 {
+///             round.dry.push((0, 10));
+///         }
+///         Ok(round)
+///     }
+///     fn add(&mut self, _: &Positions) -> Result<(), Failure> {
+///         Ok(()) // There is one partition only.
+///     }
+///     fn lag(&self, _: &Positions) -> Vec<(i32, i64)> {
+///         vec![(0, 10 - self.0)]
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Failure> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// assert_eq!(conformance::source(|| Squares), Ok(()));
+/// let (app, output) = (App::new(), Collected::new());
+/// app.read("squares", Squares).filter(|square| square % 2 == 1).write_lines("odd", output.clone());
+/// Execution::new("squares", folder.path()).run(app)?;
+/// assert_eq!(output.lines(), ["1", "9", "25", "49", "81"]);
+/// # Ok(())
+/// # }
+/// ```
 pub trait Source {
     /// The records.
     type Out: Clone + Send + 'static;
@@ -51,6 +130,24 @@ impl App {
     }
 
     /// Reads `source`. The second stream holds the records that could not be decoded.
+    /// ```
+    /// use sluicegate::{connectors::{Collected, FileSource}, stream::{App, Execution}};
+    ///
+    /// # fn main() -> Result<(), sluicegate::stream::Failure> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("numbers.txt");
+    /// std::fs::write(&path, "7\nseven\n8\n").unwrap();
+    /// let (app, output, aside) = (App::new(), Collected::new(), Collected::new());
+    /// let source = FileSource::parse(&path, |line| line.parse::<u32>().map_err(|why| why.to_string()));
+    /// let (numbers, dead) = app.read_or_dead("numbers", source);
+    /// numbers.write_lines("numbers", output.clone());
+    /// dead.map(|dead| dead.error.message).write_lines("aside", aside.clone());
+    /// Execution::new("numbers", folder.path()).run(app)?;
+    /// assert_eq!(output.lines(), ["7", "8"]);
+    /// assert_eq!(aside.lines(), [r#""seven": invalid digit found in string"#]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn read_or_dead<S: Source>(&self, name: &str, source: S) -> (Stream<S::Out>, Stream<DeadRecord>) {
         let (local, decoder) = source.into_parts();
         self.change(|plan| plan.sources.insert(name.to_owned(), local));

@@ -13,7 +13,7 @@ use crate::engine::{
     source::SplitReader,
     stop::Stop,
 };
-use crate::protocol::{Failure, JobName, Positions, TopicPartition, recovery::CommittedOffset};
+use crate::protocol::{Failure, HeldBy, JobName, Positions, TopicPartition, recovery::CommittedOffset};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
@@ -27,6 +27,8 @@ use std::{
 pub struct LocalCluster {
     job: JobName,
     log: CommitLog,
+    /// The file of the commit log, for messages.
+    committed: String,
     sources: BTreeMap<String, Arc<dyn LocalSource>>,
     sinks: Arc<Sinks>,
     /// Epoch of the last attempt.
@@ -72,9 +74,11 @@ impl LocalCluster {
                 tracing::warn!(name, "{warning}");
             }
         }
+        let log = CommitLog::new(folder.join(job.as_str()).join("local"));
         Ok(Self {
             job: job.clone(),
-            log: CommitLog::new(folder.join(job.as_str()).join("local")),
+            committed: log.committed().display().to_string(),
+            log,
             sources: plan.sources.clone(),
             sinks: Arc::new(plan.sinks.clone()),
             epoch: AtomicU64::new(0),
@@ -108,6 +112,10 @@ impl Cluster for LocalCluster {
 
     fn log_bounds(&self, partitions: &[TopicPartition]) -> Result<BTreeMap<TopicPartition, (i64, i64)>, Failure> {
         partitions.iter().map(|at| Ok((at.clone(), self.source(&at.topic)?.bounds(at.partition)?))).collect()
+    }
+
+    fn held_by<'a>(&'a self, _: &'a str) -> HeldBy<'a> {
+        HeldBy::File(&self.committed)
     }
 
     fn committed(
