@@ -46,7 +46,7 @@ pub fn source<S: Source>(make: impl Fn() -> S) -> Result<(), Broken>
 where
     S::Out: PartialEq + fmt::Debug,
 {
-    let seen = positions(|| make().into_parts().0)?;
+    let seen = positions("conformance", || make().into_parts().0)?;
     let (_, decoder) = make().into_parts();
     for (partition, records) in &seen {
         let mut all = decoder();
@@ -72,7 +72,7 @@ where
 }
 
 /// As [`source`], without decoding: for what is read in the same way and decoded elsewhere. Gives what it has read of each partition.
-pub(crate) fn positions(open: impl Fn() -> Arc<dyn LocalSource>) -> Result<BTreeMap<i32, Vec<Seen>>, Broken> {
+pub(crate) fn positions(topic: &str, open: impl Fn() -> Arc<dyn LocalSource>) -> Result<BTreeMap<i32, Vec<Seen>>, Broken> {
     let source = open();
     let partitions = source.partitions().map_err(Broken::failed("partitions"))?;
     let again = open().partitions().map_err(Broken::failed("partitions"))?;
@@ -89,7 +89,7 @@ pub(crate) fn positions(open: impl Fn() -> Arc<dyn LocalSource>) -> Result<BTree
         }
         bounds.insert(partition, (first, end));
     }
-    let suite = Suite { bounds, bounded: source.bounded() };
+    let suite = Suite { topic: topic.into(), bounds, bounded: source.bounded() };
     let firsts: BTreeMap<i32, i64> = suite.bounds.iter().map(|(partition, (first, _))| (*partition, *first)).collect();
     let whole = suite.read(&*open(), &firsts, &[], MANY)?;
     suite.ends_are_reported(&whole)?;
@@ -193,6 +193,8 @@ impl PartitionRead {
 type Read = BTreeMap<i32, PartitionRead>;
 
 struct Suite {
+    /// What the source is called.
+    topic: Arc<str>,
     /// First position and end of each partition.
     bounds: BTreeMap<i32, (i64, i64)>,
     bounded: bool,
@@ -208,7 +210,9 @@ impl Suite {
         added: &[(i32, i64)],
         max: usize,
     ) -> Result<Read, Broken> {
-        let mut reader = source.reader(&at(from.iter().map(|(p, n)| (*p, *n)))).map_err(Broken::failed("reader"))?;
+        let mut reader = source
+            .reader(&self.at(from.iter().map(|(partition, next)| (*partition, *next))))
+            .map_err(Broken::failed("reader"))?;
         let begin = |(partition, next): (i32, i64)| {
             let end = self.bounds.get(&partition).map_or(i64::MAX, |(_, end)| *end);
             (partition, PartitionRead { next, end, ..PartitionRead::default() })
@@ -226,7 +230,7 @@ impl Suite {
                 return Err(Broken::new(Promise::RoundsAreShort, found));
             }
             if let Some(added) = to_add.take() {
-                reader.add(&at(added.iter().copied())).map_err(Broken::failed("add"))?;
+                reader.add(&self.at(added.iter().copied())).map_err(Broken::failed("add"))?;
                 read.extend(added.iter().copied().map(begin));
             }
             if heard.elapsed() > SILENCE {
@@ -237,6 +241,10 @@ impl Suite {
             partition.records.truncate(RECORDS);
         }
         Ok(read)
+    }
+
+    fn at(&self, positions: impl Iterator<Item = (i32, i64)>) -> Positions {
+        positions.map(|(partition, next)| (TopicPartition::new(Arc::clone(&self.topic), partition), next)).collect()
     }
 
     /// Partitions that were read to their ends say so; those that have not may go on for ever.
@@ -326,8 +334,4 @@ fn round(reader: &mut dyn SplitReader, read: &mut Read, max: usize) -> Result<us
         (read.next, read.dry) = (read.next.max(position), true);
     }
     Ok(given)
-}
-
-fn at(positions: impl Iterator<Item = (i32, i64)>) -> Positions {
-    positions.map(|(partition, next)| (TopicPartition::new("conformance", partition), next)).collect()
 }
