@@ -202,6 +202,7 @@ impl App {
 }
 
 /// A side output, see [`App::side_output`].
+/// An example is at [`App::side_output`].
 pub struct SideStream<T> {
     pub(super) consumers: Consumers<T>,
 }
@@ -220,6 +221,7 @@ impl<T: Clone + Send + 'static> SideStream<T> {
 }
 
 /// Records of one type, made by one task per subtask.
+/// An example is at [`App`].
 pub struct Stream<T> {
     pub(super) app: App,
     vertex: usize,

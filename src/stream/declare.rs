@@ -168,6 +168,7 @@ impl Declare {
 }
 
 /// Names states with a time to live, see [`Declare::with_ttl`].
+/// An example is at [`Declare`].
 pub struct Expiring<'d> {
     declare: &'d mut Declare,
     ttl: Ttl,

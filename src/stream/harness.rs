@@ -161,6 +161,7 @@ fn failed<T>(result: Result<T, Halt>) -> Result<T, Failure> {
 }
 
 /// Records of one stream of a [`Harness`].
+/// An example is at [`Harness`].
 pub struct Outputs<T>(Arc<Mutex<Vec<(Timestamp, T)>>>);
 
 impl<T: Clone + Send + 'static> Outputs<T> {

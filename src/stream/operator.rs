@@ -136,6 +136,7 @@ impl<T> Emit<'_, T> {
 }
 
 /// A side output in the hands of an operator.
+/// An example is at [`App::side_output`](super::App::side_output).
 pub struct Output<T> {
     collector: Shared<T>,
 }

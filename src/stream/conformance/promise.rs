@@ -90,6 +90,7 @@ impl fmt::Display for Promise {
 }
 
 /// A promise that a connector does not keep, and how that was seen.
+/// An example is at [`source`](super::source).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken {
     /// Which one.

@@ -9,6 +9,7 @@ use crate::engine::{
 use crate::protocol::{Failure, JobName};
 
 /// Where a sink writes: the suite asks for a new and empty one for each of its cases.
+/// An example is at [`two_phase_commit_sink`].
 pub trait Place {
     /// The sink.
     type Sink;

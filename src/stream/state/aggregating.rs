@@ -7,6 +7,7 @@ use crate::state::{Key, StateKey, StateValue};
 use crate::stream::operator::OperatorContext;
 
 /// What an [`AggregatingState`] adds up to.
+/// An example is at [`AggregatingState`].
 pub trait Accumulate: Clone + Send + Sync + 'static {
     /// What is added.
     type In;

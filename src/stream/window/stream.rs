@@ -21,6 +21,7 @@ use crate::stream::{
 use std::{marker::PhantomData, rc::Rc, time::Duration};
 
 /// A keyed stream in windows: the windows of each key are its own. See [`KeyedStream::window`].
+/// An example is at [`KeyedStream::window`].
 pub struct WindowedStream<K, T, G = DefaultTrigger> {
     keyed: KeyedStream<K, T>,
     windows: Windows,

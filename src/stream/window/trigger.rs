@@ -7,6 +7,7 @@ use crate::stream::timer::TimeDomain;
 use std::time::Duration;
 
 /// What becomes of a window.
+/// An example is at [`Trigger`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TriggerResult {
     /// Nothing yet.
@@ -128,6 +129,7 @@ pub trait Trigger<T>: Clone + Send + Sync + 'static {
 }
 
 /// What a trigger can see and do beside its answer.
+/// An example is at [`Trigger`].
 #[derive(Debug)]
 pub struct TriggerContext {
     watermark: Timestamp,
@@ -272,6 +274,7 @@ impl<T> Trigger<T> for ProcessingTimeTrigger {
 }
 
 /// What windows do that were given no trigger.
+/// An example is at [`Tumbling`](super::Tumbling).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DefaultTrigger {
     /// As [`EventTimeTrigger`].
