@@ -216,15 +216,15 @@ where
 {
     let promise = Promise::CommitShowsAll;
     let sink = started(place)?;
-    let records: Vec<String> = (0..1_000).map(|number| format!("{number:04}")).collect();
+    let records: Vec<String> = (0..300).map(|number| format!("{number:04}")).collect();
     let records: Vec<&str> = records.iter().map(String::as_str).collect();
-    let (first, second) = records.split_at(700);
+    let (first, second) = records.split_at(200);
     commit(&sink, &pre_commit(&sink, 1, first)?)?;
-    expect(place, promise, first, "700 records were committed")?;
+    expect(place, promise, first, "200 records were committed")?;
     commit(&sink, &pre_commit(&sink, 1, &[])?)?;
     expect(place, promise, first, "a transaction without records was committed after them")?;
     commit(&sink, &pre_commit(&sink, 1, second)?)?;
-    expect(place, promise, &records, "300 more were committed")
+    expect(place, promise, &records, "100 more were committed")
 }
 
 fn commit_is_idempotent<P: Place>(place: &P) -> Result<(), Broken>
