@@ -46,6 +46,13 @@ pub fn program() -> Result<PathBuf> {
         .with_context(|| format!("no program `sluicegate` beside {}: `make build`, or name it in SLUICEGATE_BIN", ours.display()))
 }
 
+/// The program of an example, which cargo puts beside the program under test.
+pub fn example(name: &str) -> Result<PathBuf> {
+    let path = program()?.with_file_name("examples").join(name);
+    ensure!(path.is_file(), "no example at {}: cargo build --release --package sluicegate --example {name}", path.display());
+    Ok(path)
+}
+
 /// What `sluicegate generate orders` sends.
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
@@ -238,8 +245,21 @@ impl Job {
     /// `sluicegate ARGUMENTS --config orders.toml --set ...`, in the job's folder.
     pub fn command(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Command> {
         let mut command = Command::new(program()?);
-        command.args(arguments).arg("--config").arg(CONFIGURATION).current_dir(self.folder.path());
-        for (key, value) in &self.settings {
+        command.args(arguments).arg("--config").arg(CONFIGURATION);
+        Ok(self.complete(command, |_| true))
+    }
+
+    /// `PROGRAM ARGUMENTS --set ...`: a program that a user has written. What it reads and writes stands in its code, so that it does not
+    /// take those settings.
+    pub fn own_command(&self, program: &Path, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Command> {
+        let mut command = Command::new(program);
+        command.args(arguments);
+        Ok(self.complete(command, |key| key != "source.topic" && !key.starts_with("topics.") && !key.starts_with("orders.")))
+    }
+
+    fn complete(&self, mut command: Command, takes: impl Fn(&str) -> bool) -> Command {
+        command.current_dir(self.folder.path());
+        for (key, value) in self.settings.iter().filter(|(key, _)| takes(key)) {
             command.arg("--set").arg(format!("{key}={value}"));
         }
         // What a developer has set for himself must not change what is tested.
@@ -248,7 +268,7 @@ impl Job {
             command.env_remove(name);
         }
         command.envs(&self.environment);
-        Ok(command)
+        command
     }
 
     /// Runs a command to its end, successful or not.
@@ -305,8 +325,12 @@ impl Job {
         arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
         environment: &[(&str, &str)],
     ) -> Result<Service> {
+        self.serve(self.command(arguments)?, environment)
+    }
+
+    /// Starts a command of this job that serves HTTP, with environment variables.
+    pub fn serve(&self, mut command: Command, environment: &[(&str, &str)]) -> Result<Service> {
         let http = format!("127.0.0.1:{}", ports::free()?);
-        let mut command = self.command(arguments)?;
         command.arg("--set").arg(format!("http.listen={http}")).envs(environment.iter().copied());
         if let Some(protection) = &self.switched_off {
             command.env("SLUICEGATE_SWITCHED_OFF", protection);

@@ -14,6 +14,7 @@ use crate::{
     protocol::{Failure, FailureKind},
 };
 use indicatif::ProgressBar;
+use serde_json::Value;
 use std::{collections::BTreeMap, ops::Range, path::PathBuf, sync::atomic::AtomicBool, time::Duration};
 
 #[derive(Debug, clap::Args)]
@@ -75,8 +76,10 @@ fn prepare(settings: &Settings) -> Result<Committed, Failure> {
     let operator = |name: &str| manifest.operators.iter().find(|operator| operator.name == name);
     let watermark = operator(names::PURCHASES).and_then(|operator| operator.watermark).unwrap_or(i64::MIN);
     let waiting = operator(names::BATCHES).map_or(&[][..], |operator| &operator.operator_state);
-    let waiting = waiting.iter().map(|element| match element.get("event").and_then(|event| event.as_str()) {
-        Some(event) => Ok(event.as_bytes().to_vec()),
+    // A job that keeps them in a declared list has them one level deeper.
+    let event = |element: &Value| element.get("event").or_else(|| element.pointer("/element/event"))?.as_str().map(str::to_owned);
+    let waiting = waiting.iter().map(|element| match event(element) {
+        Some(event) => Ok(event.into_bytes()),
         None => Err(Failure::fatal(format!("checkpoint {}: an event that waits for its batch has no JSON", manifest.checkpoint))),
     });
     let began = manifest.began();

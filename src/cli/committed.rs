@@ -21,7 +21,7 @@ pub(super) struct CommittedJob {
 pub(super) fn read(settings: &Settings) -> Result<Option<CommittedJob>, Failure> {
     let kafka = &settings.kafka;
     let cluster = topics::connect(settings)?;
-    cluster.require(&topics::all(settings))?;
+    cluster.require(&topics::Names::of(settings).all())?;
     let partitions = cluster.partitions(&settings.source.topic)?;
     let committed = CommittedOffsets::open(&kafka.connection, &kafka.group)?.read(
         &partitions,

@@ -1,8 +1,17 @@
 //! The command line of a program that has a job of its own.
 
-use super::{Code, Given, Stop, arguments, checkpoint, picture, run, savepoint, screen, state, stop, validate};
-use crate::{engine::LocalCluster, engine::plan::Plan, protocol::Failure, stream::App};
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use super::{
+    Code, Given, Stop, arguments, checkpoint, picture, run, savepoint, screen, state, stop,
+    topics::{self, Names},
+    validate::{self, Check},
+};
+use crate::{
+    config::Settings,
+    engine::{LocalCluster, plan::Plan},
+    protocol::Failure,
+    stream::App,
+};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, builder::StyledStr};
 use std::process::ExitCode;
 
 /// A job of its own, exactly once.
@@ -20,8 +29,10 @@ enum Command {
     /// Every start, the first one apart, recovers from what is committed; a start that would have to guess is refused with exit code 4.
     /// A second instance of the same job takes over: the older one exits with code 3.
     Run(run::Run),
-    /// Check the settings, the graph and the folders. Nothing is changed
+    /// Check the settings, the graph, the folders, and what the job reads and writes. Nothing is changed
     Validate(Validate),
+    /// Create the topics of Kafka that the job reads and writes
+    Topics(topics::Topics),
     /// Print the graph of the job, as text for Mermaid or Graphviz
     Graph(Graph),
     /// Look at the checkpoints of the job
@@ -36,6 +47,9 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct Validate {
+    /// Check the settings and the graph only
+    #[arg(long)]
+    offline: bool,
     #[command(flatten)]
     given: Given,
 }
@@ -65,7 +79,7 @@ impl App {
     /// }
     /// ```
     pub fn main(name: &'static str, build: impl Fn(&App) -> Result<(), Failure>) -> ExitCode {
-        let command = Arguments::command().name(name).about(format!("The job {name}, exactly once"));
+        let command = in_words_of(name, Arguments::command().name(name).about(format!("The job {name}, exactly once")));
         let given = command.try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
         let arguments = match given {
             Ok(arguments) => arguments,
@@ -85,11 +99,30 @@ impl App {
     }
 }
 
+/// Examples and places in the help are those of the program itself.
+fn in_words_of(name: &'static str, command: clap::Command) -> clap::Command {
+    let own = |text: &StyledStr| {
+        let text = text.to_string().replace("config/orders.toml", &format!("config/{name}.toml"));
+        text.replace("  sluicegate ", &format!("  {name} "))
+    };
+    let after = command.get_after_help().map(own);
+    let command = command.mut_args(|argument| {
+        let help = argument.get_help().map(own);
+        if let Some(help) = help { argument.help(help) } else { argument }
+    });
+    let command = command.mut_subcommands(|command| in_words_of(name, command));
+    if let Some(after) = after { command.after_help(after) } else { command }
+}
+
 impl Command {
     fn run(&self, plan: impl FnOnce() -> Result<Plan, Failure>) -> Result<Code, Stop> {
         match self {
             Self::Run(command) => command.run_graph(|_| plan()),
             Self::Validate(command) => command.run(plan),
+            Self::Topics(command) => command.run_for(|_| {
+                let names = Names::of_graph(&plan()?)?;
+                names.ok_or_else(|| Failure::fatal("the job reads and writes no topic of Kafka: there is nothing to create"))
+            }),
             Self::Graph(command) => {
                 let plan = plan()?;
                 screen::line(&if command.dot { picture::dot(&plan) } else { picture::mermaid(&plan) })?;
@@ -107,32 +140,38 @@ impl Validate {
     fn run(&self, plan: impl FnOnce() -> Result<Plan, Failure>) -> Result<Code, Stop> {
         let (settings, sources) = self.given.load()?;
         let file = sources.file.map_or_else(|| "no file, defaults".to_owned(), |file| file.display().to_string());
-        let graph = plan().and_then(|plan| {
-            if !plan.sources.is_empty() || !plan.sinks.is_empty() {
-                LocalCluster::new(&settings.job.name, &settings.checkpoint.storage, &plan)?;
-                for source in plan.sources.values() {
-                    for partition in source.partitions()? {
-                        source.bounds(partition)?;
-                    }
+        let mut checks = vec![Check { what: "settings", found: Ok(file) }];
+        let plan = plan();
+        let shown = plan.as_ref().map_err(Failure::clone);
+        let shown = shown.and_then(|plan| Ok(format!("reads {}, writes {}", plan.input()?, plan.topics.join(", "))));
+        checks.push(Check { what: "graph", found: shown });
+        if !self.offline {
+            checks.push(Check { what: "state.dir", found: validate::writable(&settings.state.dir) });
+            checks.push(Check { what: "checkpoint.storage", found: validate::storage(&settings) });
+            if let Ok(plan) = &plan {
+                match Names::of_graph(plan) {
+                    Ok(Some(names)) => checks.extend(validate::brokers(&settings, &names)),
+                    Ok(None) => checks.push(Check { what: "sources and sinks", found: ends(&settings, plan) }),
+                    // The graph has said so.
+                    Err(_) => {}
                 }
             }
-            Ok(format!("reads {}, writes {}", plan.input()?, plan.topics.join(", ")))
-        });
-        let checks = [
-            ("settings", Ok(file)),
-            ("graph", graph),
-            ("state.dir", validate::writable(&settings.state.dir)),
-            ("checkpoint.storage", validate::storage(&settings)),
-        ];
-        for (what, found) in &checks {
-            let (word, text) = match found {
-                Ok(text) => ("ok", text.clone()),
-                Err(failure) => ("FAILED", failure.to_string()),
-            };
-            screen::line(&format!("{what:<25} {word:<7} {text}"))?;
         }
-        Ok(if checks.iter().all(|(_, found)| found.is_ok()) { Code::Done } else { Code::Failed })
+        Check::show(&checks)
     }
+}
+
+/// Whether what is not Kafka is there.
+fn ends(settings: &Settings, plan: &Plan) -> Result<String, Failure> {
+    LocalCluster::new(&settings.job.name, &settings.checkpoint.storage, plan)?;
+    for source in plan.sources.values() {
+        for partition in source.partitions()? {
+            source.bounds(partition)?;
+        }
+    }
+    let sources = plan.sources.values().map(|source| source.describe());
+    let sinks = plan.sinks.values().map(|sink| sink.describe());
+    Ok(sources.chain(sinks).collect::<Vec<_>>().join(", "))
 }
 
 #[cfg(test)]
@@ -145,6 +184,8 @@ mod tests {
         for line in [
             "job run --set checkpoint.interval=1s",
             "job validate",
+            "job validate --offline",
+            "job topics create --partitions 3",
             "job graph --dot",
             "job checkpoint list",
             "job state list",
@@ -153,6 +194,9 @@ mod tests {
             assert!(Arguments::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }
         assert!(Arguments::try_parse_from(["job", "graph", "--dot", "--mermaid"]).is_err());
+        let mut command = in_words_of("shop", Arguments::command().name("shop"));
+        let help = command.find_subcommand_mut("run").unwrap().render_long_help().to_string();
+        assert!(help.contains("shop run --config config/shop.toml") && !help.contains("orders.toml"), "{help}");
         // what only the order job has
         assert!(Arguments::try_parse_from(["job", "audit"]).is_err());
     }

@@ -3,10 +3,14 @@
 use super::{Code, Given, Stop, screen};
 use crate::{
     config::Settings,
+    engine::plan::Plan,
     kafka::{Cluster, Creation, TopicSpec},
     protocol::Failure,
 };
-use std::{collections::BTreeMap, sync::atomic::AtomicBool};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::AtomicBool,
+};
 
 /// Create the topics of the job.
 #[derive(Debug, clap::Args)]
@@ -37,23 +41,58 @@ struct Create {
     given: Given,
 }
 
+/// The topics of a job.
+pub(super) struct Names {
+    pub(super) input: String,
+    pub(super) outputs: Vec<String>,
+}
+
+impl Names {
+    /// Those of the order job.
+    pub(super) fn of(settings: &Settings) -> Self {
+        Self { input: settings.source.topic.clone(), outputs: settings.topics.all().map(str::to_owned).into() }
+    }
+
+    /// Those of a graph; none if it does without Kafka.
+    pub(super) fn of_graph(plan: &Plan) -> Result<Option<Self>, Failure> {
+        if !plan.sources.is_empty() || !plan.sinks.is_empty() {
+            return Ok(None);
+        }
+        let outputs: BTreeSet<String> = plan.topics.iter().cloned().collect();
+        Ok(Some(Self { input: plan.input()?.to_owned(), outputs: outputs.into_iter().collect() }))
+    }
+
+    /// The input topic and the output topics.
+    pub(super) fn all(&self) -> Vec<String> {
+        std::iter::once(&self.input).chain(&self.outputs).cloned().collect()
+    }
+}
+
 impl Topics {
     pub(super) fn run(&self) -> Result<Code, Stop> {
+        self.run_for(|settings| Ok(Names::of(settings)))
+    }
+
+    /// For the job whose topics `names` gives.
+    pub(super) fn run_for(&self, names: impl FnOnce(&Settings) -> Result<Names, Failure>) -> Result<Code, Stop> {
         match &self.command {
-            Command::Create(create) => create.run(),
+            Command::Create(create) => create.run(names),
         }
     }
 }
 
 impl Create {
-    fn run(&self) -> Result<Code, Stop> {
+    fn run(&self, names: impl FnOnce(&Settings) -> Result<Names, Failure>) -> Result<Code, Stop> {
         let (settings, _) = self.given.load()?;
-        let wanted: Vec<TopicSpec> = all(&settings)
+        let names = names(&settings)?;
+        let output = |name: &String| names.outputs.contains(name);
+        let wanted: Vec<TopicSpec> = names
+            .all()
             .into_iter()
             .map(|name| TopicSpec {
                 partitions: self.partitions,
                 replication: self.replication_factor,
-                configs: limits(&settings, &name),
+                configs: if output(&name) { limits(&settings) } else { BTreeMap::new() },
                 name,
             })
             .collect();
@@ -68,21 +107,15 @@ impl Create {
 }
 
 /// An output topic takes what our producer may send, dead letters of the largest input records among it.
-fn limits(settings: &Settings, topic: &str) -> BTreeMap<String, String> {
+fn limits(settings: &Settings) -> BTreeMap<String, String> {
     let bytes = settings.kafka.connection.message_max_bytes();
-    let output = settings.topics.all().contains(&topic);
-    output.then(|| ("max.message.bytes".to_owned(), bytes.to_string())).into_iter().collect()
+    [("max.message.bytes".to_owned(), bytes.to_string())].into()
 }
 
 fn partitions(n: impl std::fmt::Display) -> String {
     let n = n.to_string();
     let unit = if n == "1" { "partition" } else { "partitions" };
     format!("{n} {unit}")
-}
-
-/// The input topic and the output topics.
-pub(super) fn all(settings: &Settings) -> Vec<String> {
-    std::iter::once(settings.source.topic.as_str()).chain(settings.topics.all()).map(str::to_owned).collect()
 }
 
 /// The cluster that the settings name, once it answers.

@@ -1,6 +1,9 @@
 //! `sluicegate validate`
 
-use super::{Code, Given, Stop, checkpoint, screen, topics};
+use super::{
+    Code, Given, Stop, checkpoint, screen,
+    topics::{self, Names},
+};
 use crate::{
     config::{Settings, show_duration},
     protocol::Failure,
@@ -18,22 +21,15 @@ pub struct Validate {
 }
 
 /// What was looked at, and what was found.
-struct Check {
-    what: &'static str,
-    found: Result<String, Failure>,
+pub(super) struct Check {
+    pub(super) what: &'static str,
+    pub(super) found: Result<String, Failure>,
 }
 
-impl Validate {
-    pub(super) fn run(&self) -> Result<Code, Stop> {
-        let (settings, sources) = self.given.load()?;
-        let file = sources.file.as_ref().map_or_else(|| "no file, defaults".to_owned(), |file| file.display().to_string());
-        let mut checks = vec![Check { what: "settings", found: Ok(file) }];
-        if !self.offline {
-            checks.push(Check { what: "state.dir", found: writable(&settings.state.dir) });
-            checks.push(Check { what: "checkpoint.storage", found: storage(&settings) });
-            checks.extend(brokers(&settings));
-        }
-        for Check { what, found } in &checks {
+impl Check {
+    /// Shows all of them, and says whether all is well.
+    pub(super) fn show(checks: &[Self]) -> Result<Code, Stop> {
+        for Self { what, found } in checks {
             let (word, text) = match found {
                 Ok(text) => ("ok", text.clone()),
                 Err(failure) => ("FAILED", failure.to_string()),
@@ -44,15 +40,29 @@ impl Validate {
     }
 }
 
-fn brokers(settings: &Settings) -> Vec<Check> {
+impl Validate {
+    pub(super) fn run(&self) -> Result<Code, Stop> {
+        let (settings, sources) = self.given.load()?;
+        let file = sources.file.as_ref().map_or_else(|| "no file, defaults".to_owned(), |file| file.display().to_string());
+        let mut checks = vec![Check { what: "settings", found: Ok(file) }];
+        if !self.offline {
+            checks.push(Check { what: "state.dir", found: writable(&settings.state.dir) });
+            checks.push(Check { what: "checkpoint.storage", found: storage(&settings) });
+            checks.extend(brokers(&settings, &Names::of(&settings)));
+        }
+        Check::show(&checks)
+    }
+}
+
+/// Whether the brokers answer, have the topics and allow what the settings want.
+pub(super) fn brokers(settings: &Settings, names: &Names) -> Vec<Check> {
     let kafka = &settings.kafka;
     let cluster = match topics::connect(settings) {
         Ok(cluster) => cluster,
         Err(failure) => return vec![Check { what: "kafka.bootstrap_servers", found: Err(failure) }],
     };
     let answered = format!("{} answers, cluster {}", kafka.connection.bootstrap_servers, cluster.id());
-    let all = topics::all(settings);
-    let outputs: Vec<String> = settings.topics.all().map(str::to_owned).into();
+    let (all, outputs) = (names.all(), &names.outputs);
     let present = cluster.require(&all).map(|()| format!("all {} are there", all.len()));
     let timeout = cluster.transaction_max_timeout().map(|limit| match limit {
         Some(limit) => format!("{}, the brokers allow {}", show_duration(kafka.transaction_timeout), show_duration(limit)),
@@ -60,7 +70,7 @@ fn brokers(settings: &Settings) -> Vec<Check> {
     });
     let missing = present.is_err();
     // Limits of topics can only be asked for where there are topics.
-    let limits = cluster.check_limits(kafka.transaction_timeout, if missing { &[] } else { &outputs });
+    let limits = cluster.check_limits(kafka.transaction_timeout, if missing { &[] } else { outputs });
     vec![
         Check { what: "kafka.bootstrap_servers", found: Ok(answered) },
         Check { what: "topics", found: present },

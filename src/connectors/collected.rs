@@ -1,6 +1,6 @@
 //! Output in memory: for tests and examples.
 
-use crate::stream::{Failure, LocalSink, Outgoing, Owner, StagedOutput};
+use crate::stream::{Failure, JobName, Outgoing, Owner, SinkTransaction, TwoPhaseCommitSink};
 use std::{
     collections::BTreeMap,
     mem,
@@ -13,7 +13,8 @@ pub struct Collected(Arc<Mutex<Inner>>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    staged: BTreeMap<String, Vec<Vec<u8>>>,
+    /// By name: whose, and the records.
+    staged: BTreeMap<String, (JobName, Vec<Vec<u8>>)>,
     begun: u64,
     published: Vec<Vec<u8>>,
 }
@@ -36,22 +37,23 @@ impl Collected {
     }
 }
 
-impl LocalSink for Collected {
-    fn take_over(&self, _: &Owner, committed: Option<&[String]>) -> Result<(), Failure> {
-        self.publish(committed.unwrap_or_default())?;
-        self.inner().staged.clear();
+impl TwoPhaseCommitSink for Collected {
+    fn recover(&self, owner: &Owner, committed: Option<&[String]>) -> Result<(), Failure> {
+        self.commit(committed.unwrap_or_default())?;
+        self.inner().staged.retain(|_, (job, _)| *job != owner.job);
         Ok(())
     }
 
-    fn begin(&self, _: &Owner) -> Result<Box<dyn StagedOutput>, Failure> {
-        Ok(Box::new(Staged { of: self.clone(), records: Vec::new() }))
+    fn begin(&self, owner: &Owner) -> Result<Box<dyn SinkTransaction>, Failure> {
+        Ok(Box::new(Staged { of: self.clone(), job: owner.job.clone(), records: Vec::new() }))
     }
 
-    fn publish(&self, staged: &[String]) -> Result<(), Failure> {
+    fn commit(&self, staged: &[String]) -> Result<(), Failure> {
         let mut inner = self.inner();
         for name in staged {
-            let records = inner.staged.remove(name).unwrap_or_default();
-            inner.published.extend(records);
+            if let Some((_, records)) = inner.staged.remove(name) {
+                inner.published.extend(records);
+            }
         }
         Ok(())
     }
@@ -67,21 +69,22 @@ impl LocalSink for Collected {
 
 struct Staged {
     of: Collected,
+    job: JobName,
     records: Vec<Vec<u8>>,
 }
 
-impl StagedOutput for Staged {
+impl SinkTransaction for Staged {
     fn write(&mut self, record: &Outgoing<'_>) -> Result<(), Failure> {
         self.records.extend(record.value.map(<[u8]>::to_vec));
         Ok(())
     }
 
-    fn finish(mut self: Box<Self>) -> Result<Vec<String>, Failure> {
+    fn pre_commit(mut self: Box<Self>) -> Result<Vec<String>, Failure> {
         let mut inner = self.of.inner();
         inner.begun += 1;
         // The process as well: what another one had in memory is not taken for ours.
         let name = format!("{}-{}", std::process::id(), inner.begun);
-        inner.staged.insert(name.clone(), mem::take(&mut self.records));
+        inner.staged.insert(name.clone(), (self.job.clone(), mem::take(&mut self.records)));
         Ok(vec![name])
     }
 }

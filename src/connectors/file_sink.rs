@@ -7,7 +7,7 @@
 //! Names sort in the order in which they were committed. Readers take files that begin with `part-`; each of them is complete.
 
 use crate::engine::local::sync_folder;
-use crate::stream::{Failure, LocalSink, Outgoing, Owner, StagedOutput};
+use crate::stream::{Failure, Outgoing, Owner, SinkTransaction, TwoPhaseCommitSink};
 use std::{
     fs::{self, File},
     io::{self, BufWriter, Write},
@@ -81,16 +81,30 @@ impl FileSink {
     fn prefix(owner: &Owner) -> String {
         format!("part-{}-", owner.job)
     }
+
+    /// Whether the name is that of an output file with this prefix. The files of job `a-1` begin with the prefix of job `a`, too: behind
+    /// it stand epoch and number, and no third one.
+    fn is_output(&self, name: &str, prefix: &str) -> bool {
+        let after_number = |text: &str| -> Option<usize> {
+            let rest = text.trim_start_matches(|c: char| c.is_ascii_digit());
+            (rest.len() < text.len()).then_some(text.len() - rest.len())
+        };
+        let Some(rest) = name.strip_prefix(prefix) else { return false };
+        let number = after_number(rest).and_then(|at| rest.get(at..)).and_then(|rest| rest.strip_prefix('-'));
+        let Some(end) = number.and_then(|number| number.get(after_number(number)?..)) else { return false };
+        let own = end.strip_suffix(STAGED).unwrap_or(end) == self.suffix;
+        own || end.strip_prefix('-').and_then(after_number).is_none()
+    }
 }
 
-impl LocalSink for FileSink {
-    fn take_over(&self, owner: &Owner, committed: Option<&[String]>) -> Result<(), Failure> {
+impl TwoPhaseCommitSink for FileSink {
+    fn recover(&self, owner: &Owner, committed: Option<&[String]>) -> Result<(), Failure> {
         fs::create_dir_all(&self.folder)
             .map_err(|why| Failure::fatal(format!("{}: cannot be made: {why}", self.folder.display())))?;
         let prefix = Self::prefix(owner);
         let there = names(&self.folder)?;
         if committed.is_none()
-            && let Some(older) = there.iter().find(|name| name.starts_with(&prefix))
+            && let Some(older) = there.iter().find(|name| self.is_output(name, &prefix))
         {
             return Err(Failure::refused(format!(
                 "{} holds output of job {} ({older}), which has never committed with this checkpoint.storage: beginning anew would give \
@@ -99,10 +113,10 @@ impl LocalSink for FileSink {
                 owner.job
             )));
         }
-        self.publish(committed.unwrap_or_default())?;
+        self.commit(committed.unwrap_or_default())?;
         // What is committed has its name by now; the rest was staged by attempts that did not come so far.
         for name in names(&self.folder)? {
-            if name.strip_prefix('.').is_some_and(|name| name.starts_with(&prefix)) && name.ends_with(STAGED) {
+            if name.strip_prefix('.').is_some_and(|name| self.is_output(name, &prefix)) && name.ends_with(STAGED) {
                 fs::remove_file(self.folder.join(name)).map_err(failed(&self.folder, "cleared"))?;
             }
         }
@@ -110,7 +124,7 @@ impl LocalSink for FileSink {
         sync_folder(&self.folder)
     }
 
-    fn begin(&self, owner: &Owner) -> Result<Box<dyn StagedOutput>, Failure> {
+    fn begin(&self, owner: &Owner) -> Result<Box<dyn SinkTransaction>, Failure> {
         let folder = std::path::absolute(&self.folder).map_err(failed(&self.folder, "found"))?;
         let sink = Self { folder, ..self.clone() };
         Ok(Box::new(Staged {
@@ -121,7 +135,7 @@ impl LocalSink for FileSink {
         }))
     }
 
-    fn publish(&self, staged: &[String]) -> Result<(), Failure> {
+    fn commit(&self, staged: &[String]) -> Result<(), Failure> {
         let mut folders: Vec<&Path> = Vec::new();
         for path in staged.iter().map(Path::new) {
             let published = published(path)?;
@@ -200,7 +214,7 @@ impl Staged {
     }
 }
 
-impl StagedOutput for Staged {
+impl SinkTransaction for Staged {
     fn write(&mut self, record: &Outgoing<'_>) -> Result<(), Failure> {
         let Some(line) = record.value else { return Ok(()) };
         let full = |open: &OpenFile| open.bytes >= self.sink.roll_at_bytes || open.since.elapsed() >= self.sink.roll_after;
@@ -218,7 +232,7 @@ impl StagedOutput for Staged {
         Ok(())
     }
 
-    fn finish(mut self: Box<Self>) -> Result<Vec<String>, Failure> {
+    fn pre_commit(mut self: Box<Self>) -> Result<Vec<String>, Failure> {
         self.close()?;
         if !self.staged.is_empty() {
             sync_folder(&self.sink.folder)?;

@@ -18,6 +18,8 @@
 
 mod collected;
 mod collection;
+#[cfg(test)]
+mod conformance_tests;
 mod file_sink;
 mod file_source;
 mod generator;

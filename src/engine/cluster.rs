@@ -1,7 +1,7 @@
 //! What the engine needs of Kafka, and nothing more. Kafka itself is one implementation; tests and the simulation are others.
 
 use super::{sink::Transactions, source::SplitReader, stop::Stop};
-use crate::protocol::{Failure, Positions, TopicPartition, recovery::CommittedOffset};
+use crate::protocol::{Failure, HeldBy, Positions, TopicPartition, recovery::CommittedOffset};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A log with consumer groups and transactions. Every call blocks for a bounded time, retries what passes by itself, and ends
@@ -12,6 +12,11 @@ pub trait Cluster: Send + Sync {
 
     /// Per partition, the first offset that the log still holds and the one behind its last record.
     fn log_bounds(&self, partitions: &[TopicPartition]) -> Result<BTreeMap<TopicPartition, (i64, i64)>, Failure>;
+
+    /// Who holds what the job has committed, in the words of messages: `group`, unless told otherwise.
+    fn held_by<'a>(&'a self, group: &'a str) -> HeldBy<'a> {
+        HeldBy::Group(group)
+    }
 
     /// What the job's group has committed, none of it from a transaction that may still be aborted.
     fn committed(

@@ -3,7 +3,7 @@
 use super::{
     context::TaskContext,
     halt::Halt,
-    local::{LocalSink, LocalSource},
+    local::{LocalSource, TwoPhaseCommitSink},
 };
 use crate::protocol::Failure;
 use crate::state::StateDescriptor;
@@ -78,7 +78,7 @@ pub struct Plan {
     /// Those of the topics that are read and are not Kafka's.
     pub sources: BTreeMap<String, Arc<dyn LocalSource>>,
     /// Those of the topics that are written and are not Kafka's.
-    pub sinks: BTreeMap<String, Arc<dyn LocalSink>>,
+    pub sinks: BTreeMap<String, Arc<dyn TwoPhaseCommitSink>>,
 }
 
 impl Plan {

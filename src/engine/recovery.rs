@@ -126,7 +126,7 @@ pub fn recover(cluster: &dyn Cluster, storage: &Storage, identity: Identity<'_>,
     loop {
         let evidence = evidence(cluster, storage, &identity, &fenced, stop)?;
         let seen = || evidence.manifests.keys().chain(evidence.markers.keys()).copied();
-        let decision = match recovery::decide(identity.job, identity.group, &evidence) {
+        let decision = match recovery::decide(identity.job, cluster.held_by(identity.group), &evidence) {
             // A refusal is true only if the offsets are still the same: what is missed here may be what another instance, which
             // has committed since, has cleared away.
             Err(_) if committed_now(cluster, &evidence, stop)? != evidence.committed => continue,

@@ -102,11 +102,38 @@ pub struct Undecodable {
 }
 
 /// Turns raw records into a job's type.
+///
+/// ```
+/// use sluicegate::stream::{App, RawRecord, Timestamp, Undecodable};
+///
+/// /// The record's value as text, at the time that Kafka has for it.
+/// fn text(record: &RawRecord<'_>) -> Result<(Timestamp, String), Undecodable> {
+///     let value = record.value.ok_or_else(|| Undecodable { class: "empty", message: "the record has no value".into() })?;
+///     let text = String::from_utf8(value.to_vec());
+///     let text = text.map_err(|why| Undecodable { class: "no_text", message: why.to_string() })?;
+///     Ok((record.timestamp.unwrap_or(0), text))
+/// }
+///
+/// let app = App::new();
+/// let (texts, dead) = app.source("texts", "texts", || text);
+/// ```
 pub trait Decode: 'static {
     /// The job's type.
     type Out: 'static;
     /// Event time and record.
     fn decode(&mut self, record: &RawRecord<'_>) -> Result<(Timestamp, Self::Out), Undecodable>;
+}
+
+/// A function is a decoder.
+impl<T: 'static, F> Decode for F
+where
+    F: FnMut(&RawRecord<'_>) -> Result<(Timestamp, T), Undecodable> + 'static,
+{
+    type Out = T;
+
+    fn decode(&mut self, record: &RawRecord<'_>) -> Result<(Timestamp, T), Undecodable> {
+        self(record)
+    }
 }
 
 /// A record that could not be decoded, with all that is needed to find and replay it.

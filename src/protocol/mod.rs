@@ -23,6 +23,7 @@ mod coordinator;
 mod failure;
 mod failure_budget;
 pub mod garbage;
+mod held_by;
 pub mod invariants;
 mod message;
 #[cfg(test)]
@@ -38,6 +39,7 @@ pub use checkpoint_id::{CheckpointId, ManifestHash, ManifestRef};
 pub use coordinator::{Coordinator, Plan};
 pub use failure::{Failure, FailureKind};
 pub use failure_budget::FailureBudget;
+pub use held_by::HeldBy;
 pub use message::{Command, CommitOutcome, Event, Trigger};
 pub use permit::CommitPermit;
 pub use pointer::{JobName, Pointer, PointerError};

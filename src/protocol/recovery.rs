@@ -32,7 +32,7 @@
 //! too, if P was not begun from this very savepoint, and if no output would be given out again, or the operator accepts that.
 
 use super::{
-    CheckpointId, Failure, JobName, ManifestHash, ManifestRef, Pointer, Positions, TopicPartition,
+    CheckpointId, Failure, HeldBy, JobName, ManifestHash, ManifestRef, Pointer, Positions, TopicPartition,
     mutant::{self, Mutant},
 };
 use std::{
@@ -134,22 +134,24 @@ pub struct Begin {
     pub again: BTreeMap<TopicPartition, u64>,
 }
 
-/// Decides where `job` begins, of which `group` holds the offsets.
+/// Decides where `job` begins, whose committed offsets `held_by` holds.
 ///
 /// # Errors
 /// Refused, with the exact facts and what a person can do: see the table [above](self).
-pub fn decide(job: &JobName, group: &str, evidence: &Evidence) -> Result<Recovery, Failure> {
-    let Some((pointer, offsets)) = named(job, group, evidence)? else {
-        let decision = without_offsets(job, group, evidence)?;
+pub fn decide<'a>(job: &JobName, held_by: impl Into<HeldBy<'a>>, evidence: &Evidence) -> Result<Recovery, Failure> {
+    let held_by = held_by.into();
+    let (says, whose, new_job) = (held_by.says(), held_by.whose(), held_by.new_job());
+    let Some((pointer, offsets)) = named(job, held_by, evidence)? else {
+        let decision = without_offsets(job, held_by, evidence)?;
         return match &evidence.from {
-            Some(origin) if decision == Recovery::FirstStart => begin(evidence, origin, None, BTreeMap::new()),
+            Some(origin) if decision == Recovery::FirstStart => begin(evidence, held_by, origin, None, BTreeMap::new()),
             _ => Ok(decision),
         };
     };
     let number = pointer.checkpoint;
     let Some(found) = evidence.manifests.get(&number) else {
         return Err(Failure::refused(format!(
-            "group {group}: Kafka says that checkpoint {number} of job {job} is committed, but its manifest is not in the \
+            "{held_by}: {says} that checkpoint {number} of job {job} is committed, but its manifest is not in the \
              checkpoint storage (there: {}). Either checkpoint.storage points to the wrong place, or files were deleted: give \
              the storage that holds it",
             list(evidence.manifests.keys())
@@ -157,13 +159,13 @@ pub fn decide(job: &JobName, group: &str, evidence: &Evidence) -> Result<Recover
     };
     let manifest = found.as_ref().map_err(|why| {
         Failure::refused(format!(
-            "group {group}: Kafka says that checkpoint {number} of job {job} is committed, but its manifest cannot be used: \
+            "{held_by}: {says} that checkpoint {number} of job {job} is committed, but its manifest cannot be used: \
              {why}. A damaged file can be brought back from a copy of the storage"
         ))
     })?;
     if manifest.hash.short() != pointer.hash {
         return Err(Failure::refused(format!(
-            "group {group}: Kafka says that checkpoint {number} of job {job} has the hash {}, the manifest in storage \
+            "{held_by}: {says} that checkpoint {number} of job {job} has the hash {}, the manifest in storage \
              (manifests/{:020}.json) has {}: it was changed, or checkpoint.storage belongs to another run of the job. Give the \
              storage that holds {}",
             pointer.hash,
@@ -183,42 +185,42 @@ pub fn decide(job: &JobName, group: &str, evidence: &Evidence) -> Result<Recover
             Some(kept) if kept == offset => {}
             Some(kept) => {
                 return Err(Failure::refused(format!(
-                    "group {group}, partition {partition}: the committed offset is {offset}, but checkpoint {number}, which it \
-                     names, holds {kept}: somebody has changed the group's offsets, and state and input would not fit together. \
+                    "{held_by}, partition {partition}: the committed offset is {offset}, but checkpoint {number}, which it \
+                     names, holds {kept}: somebody has changed {whose}, and state and input would not fit together. \
                      Set the offset back to {kept} with the metadata {pointer}"
                 )));
             }
             None => {
                 return Err(Failure::refused(format!(
-                    "group {group}, partition {partition}: the committed offset {offset} names checkpoint {number}, but its \
-                     manifest does not know the partition: somebody has changed the group's offsets. Delete this one"
+                    "{held_by}, partition {partition}: the committed offset {offset} names checkpoint {number}, but its \
+                     manifest does not know the partition: somebody has changed {whose}. Delete this one"
                 )));
             }
         }
     }
     if let Some((partition, offset)) = manifest.positions.iter().find(|(partition, _)| !offsets.contains_key(*partition)) {
         return Err(Failure::refused(format!(
-            "group {group}, partition {partition}: checkpoint {number} holds offset {offset} for it, but the group has none: the \
+            "{held_by}, partition {partition}: checkpoint {number} holds offset {offset} for it, but none is committed: the \
              partition does not exist any more, or its offset was deleted. Set it to {offset} with the metadata {pointer}, or \
-             start a new job (job.name, kafka.group)"
+             {new_job}"
         )));
     }
     // A job that has begun from it goes on from what it has committed since: a start is repeated with the same arguments.
     if let Some(origin) = evidence.from.as_ref().filter(|origin| manifest.from != Some(origin.manifest.hash)) {
-        let again = processed_again(group, &offsets, origin, evidence)?;
-        return begin(evidence, origin, Some(ManifestRef { checkpoint: number, hash: manifest.hash }), again);
+        let again = processed_again(held_by, &offsets, origin, evidence)?;
+        return begin(evidence, held_by, origin, Some(ManifestRef { checkpoint: number, hash: manifest.hash }), again);
     }
-    restore(evidence, number, manifest)
+    restore(evidence, held_by, number, manifest)
 }
 
 /// How much committed input the savepoint would have processed a second time; refused unless the operator accepts that.
 fn processed_again(
-    group: &str,
+    held_by: HeldBy<'_>,
     offsets: &Positions,
     origin: &Origin,
     evidence: &Evidence,
 ) -> Result<BTreeMap<TopicPartition, u64>, Failure> {
-    let name = &origin.name;
+    let (name, new_job) = (&origin.name, held_by.new_job());
     let mut again = BTreeMap::new();
     for (partition, committed) in offsets {
         // A partition that the savepoint does not know begins where the log does, at the earliest.
@@ -226,9 +228,9 @@ fn processed_again(
         let position = origin.positions.get(partition).copied().unwrap_or_else(low);
         if position > *committed {
             return Err(Failure::refused(format!(
-                "savepoint {name} goes on at offset {position} of partition {partition}, but group {group} has committed {committed} \
-                 only: {} records would never be processed. It is of another run of the job; give this run another job.name \
-                 and kafka.group, or start it without --from",
+                "savepoint {name} goes on at offset {position} of partition {partition}, but {held_by} has committed {committed} \
+                 only: {} records would never be processed. It is of another run of the job: {new_job}, or \
+                 start it without --from",
                 position - committed
             )));
         }
@@ -241,7 +243,7 @@ fn processed_again(
     }
     let total: u64 = again.values().sum();
     Err(Failure::refused(format!(
-        "savepoint {name} is older than what group {group} has committed: {total} records would be processed again ({}), and \
+        "savepoint {name} is older than what {held_by} has committed: {total} records would be processed again ({}), and \
          their outputs given out a second time. To accept that: --rewind. To go on from what is committed: start without --from",
         list(again.iter().map(|(partition, records)| format!("{partition}: {records}")))
     )))
@@ -249,31 +251,32 @@ fn processed_again(
 
 fn begin(
     evidence: &Evidence,
+    held_by: HeldBy<'_>,
     origin: &Origin,
     base: Option<ManifestRef>,
     again: BTreeMap<TopicPartition, u64>,
 ) -> Result<Recovery, Failure> {
-    inside_the_log(origin.manifest.checkpoint, &origin.positions, &evidence.log_bounds)
+    inside_the_log(held_by, origin.manifest.checkpoint, &origin.positions, &evidence.log_bounds)
         .map_err(|refused| refused.context(format_args!("savepoint {}", origin.name)))?;
     let restore = restored(evidence, origin.manifest, &origin.positions);
     Ok(Recovery::Begin(Begin { restore, base, again }))
 }
 
 /// The one pointer that the committed offsets carry, and the offsets.
-fn named(job: &JobName, group: &str, evidence: &Evidence) -> Result<Option<(Pointer, Positions)>, Failure> {
+fn named(job: &JobName, held_by: HeldBy<'_>, evidence: &Evidence) -> Result<Option<(Pointer, Positions)>, Failure> {
     let mut pointers: BTreeMap<Pointer, Vec<&TopicPartition>> = BTreeMap::new();
     let mut offsets = Positions::new();
     for (partition, committed) in &evidence.committed {
         let Some(CommittedOffset { offset, metadata }) = committed else { continue };
         let pointer: Pointer = metadata.parse().map_err(|error| {
             Failure::refused(format!(
-                "group {group}, partition {partition}: the committed offset {offset} was not written by sluicegate ({error}). \
+                "{held_by}, partition {partition}: the committed offset {offset} was not written by sluicegate ({error}). \
                  Another consumer uses this group: give the job a group of its own (kafka.group)"
             ))
         })?;
         if pointer.job != *job {
             return Err(Failure::refused(format!(
-                "group {group}, partition {partition}: the committed offset {offset} belongs to job {}, not to {job}: either two \
+                "{held_by}, partition {partition}: the committed offset {offset} belongs to job {}, not to {job}: either two \
                  jobs share the group (give each its own, kafka.group), or the job was renamed (job.name)",
                 pointer.job
             )));
@@ -286,7 +289,7 @@ fn named(job: &JobName, group: &str, evidence: &Evidence) -> Result<Option<(Poin
         (None, _) => Ok(None),
         (Some((pointer, _)), None) => Ok(Some((pointer, offsets))),
         (Some((one, ones)), Some((other, others))) => Err(Failure::refused(format!(
-            "group {group}: the partitions do not agree on the checkpoint: {one} in {}, but {other} in {}. Sluicegate commits all \
+            "{held_by}: the partitions do not agree on the checkpoint: {one} in {}, but {other} in {}. Sluicegate commits all \
              of them at once, so somebody has changed offsets of this group. Set all of them back to one checkpoint, with its \
              offsets and metadata",
             list(&ones),
@@ -296,7 +299,7 @@ fn named(job: &JobName, group: &str, evidence: &Evidence) -> Result<Option<(Poin
 }
 
 /// Nothing is committed in the group: a first start, or the offsets are gone.
-fn without_offsets(job: &JobName, group: &str, evidence: &Evidence) -> Result<Recovery, Failure> {
+fn without_offsets(job: &JobName, held_by: HeldBy<'_>, evidence: &Evidence) -> Result<Recovery, Failure> {
     // An attempt commits where it begins before it reads. If it dies before that commit, it leaves a manifest that builds on
     // nothing, or a torn one; nothing has been given out. A manifest that builds on another one, or a marker, was written after
     // a commit. Numbers of such attempts have no gaps: a torn one behind a gap is what damage has left of a long life.
@@ -310,11 +313,12 @@ fn without_offsets(job: &JobName, group: &str, evidence: &Evidence) -> Result<Re
         return Ok(Recovery::FirstStart);
     }
     let what = format!(
-        "group {group} has no committed offsets, but the checkpoint storage of job {job} is not empty (manifests: {}; confirmed: \
-         {}): the offsets have expired (offsets.retention.minutes) or were deleted, or group or storage is the wrong one. \
+        "{held_by} has no committed offsets, but the checkpoint storage of job {job} is not empty (manifests: {}; confirmed: \
+         {}): {}. \
          Beginning anew would give out everything a second time, so nothing is done",
         list(evidence.manifests.keys()),
-        list(evidence.markers.keys())
+        list(evidence.markers.keys()),
+        held_by.gone()
     );
     let Some((newest, marked)) = evidence.markers.iter().next_back() else {
         return Err(Failure::refused(format!(
@@ -331,7 +335,7 @@ fn without_offsets(job: &JobName, group: &str, evidence: &Evidence) -> Result<Re
         )));
     };
     match evidence.restore {
-        Some(wanted) if wanted == *newest => restore(evidence, *newest, manifest),
+        Some(wanted) if wanted == *newest => restore(evidence, held_by, *newest, manifest),
         Some(wanted) => Err(Failure::refused(format!(
             "{what}. Checkpoint {wanted} was asked for, but {newest} is the one that was confirmed last: going on from another one \
              would lose output or double it. If the offsets are lost for good: `run --restore {newest}`"
@@ -344,7 +348,12 @@ fn without_offsets(job: &JobName, group: &str, evidence: &Evidence) -> Result<Re
     }
 }
 
-fn restore(evidence: &Evidence, number: CheckpointId, manifest: &StoredManifest) -> Result<Recovery, Failure> {
+fn restore(
+    evidence: &Evidence,
+    held_by: HeldBy<'_>,
+    number: CheckpointId,
+    manifest: &StoredManifest,
+) -> Result<Recovery, Failure> {
     if mutant::on(Mutant::NewestManifestRestored)
         && let Some((newest, Ok(manifest))) = evidence.manifests.iter().next_back()
         && *newest > number
@@ -361,7 +370,7 @@ fn restore(evidence: &Evidence, number: CheckpointId, manifest: &StoredManifest)
         let state = ManifestRef { checkpoint: *newest, hash: newest_manifest.hash };
         return Ok(Recovery::Restore(restored(evidence, state, &manifest.positions)));
     }
-    inside_the_log(number, &manifest.positions, &evidence.log_bounds)?;
+    inside_the_log(held_by, number, &manifest.positions, &evidence.log_bounds)?;
     let reference = ManifestRef { checkpoint: number, hash: manifest.hash };
     Ok(Recovery::Restore(restored(evidence, reference, &manifest.positions)))
 }
@@ -377,30 +386,33 @@ fn restored(evidence: &Evidence, manifest: ManifestRef, positions: &Positions) -
 
 /// Refuses positions that the log does not hold any more, or not yet.
 fn inside_the_log(
+    held_by: HeldBy<'_>,
     checkpoint: CheckpointId,
     positions: &Positions,
     log_bounds: &BTreeMap<TopicPartition, (i64, i64)>,
 ) -> Result<(), Failure> {
+    let new_job = held_by.new_job();
     for (partition, offset) in positions {
         let Some((low, high)) = log_bounds.get(partition) else {
             return Err(Failure::refused(format!(
-                "partition {partition} does not exist, but checkpoint {checkpoint} has read it up to offset {offset}: the topic was \
-                 deleted, or created again with fewer partitions. Bring it back, or start a new job (job.name, kafka.group)"
+                "partition {partition} does not exist, but checkpoint {checkpoint} has read it up to offset {offset}: {}. \
+                 Bring it back, or {new_job}",
+                held_by.no_partition()
             )));
         };
         if offset < low {
             return Err(Failure::refused(format!(
                 "partition {partition}: checkpoint {checkpoint} goes on at offset {offset}, but the log begins at {low}: {} records \
-                 were deleted before they were read (retention.ms, retention.bytes, or DeleteRecords). Going on would lose \
-                 them; to accept that, start a new job (job.name, kafka.group)",
-                low - offset
+                 were deleted before they were read ({}). Going on would lose them; to accept that, {new_job}",
+                low - offset,
+                held_by.no_beginning()
             )));
         }
         if offset > high {
             return Err(Failure::refused(format!(
-                "partition {partition}: checkpoint {checkpoint} goes on at offset {offset}, but the log ends at {high}: the topic was \
-                 deleted and created again, or has lost records (unclean leader election). To read what is there now, start a \
-                 new job (job.name, kafka.group)"
+                "partition {partition}: checkpoint {checkpoint} goes on at offset {offset}, but the log ends at {high}: {}. \
+                 To read what is there now, {new_job}",
+                held_by.no_end()
             )));
         }
     }

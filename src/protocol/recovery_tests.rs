@@ -216,7 +216,7 @@ fn partitions_that_disagree_are_refused_with_both_sides() {
 #[test]
 fn offsets_that_are_not_those_of_the_checkpoint_are_refused() {
     refused_saying(&["in-0", "offset is 11", "holds 10", "Set the offset back to 10"], |e| set(e, 0, 11, &pointer(3)));
-    refused_saying(&["in-1", "holds offset 5", "the group has none"], |e| {
+    refused_saying(&["in-1", "holds offset 5", "none is committed"], |e| {
         e.committed.insert(input(1), None);
     });
     refused_saying(&["in-7", "does not know the partition"], |evidence| set(evidence, 7, 0, &pointer(3)));

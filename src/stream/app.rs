@@ -80,6 +80,22 @@ impl Draft {
 }
 
 /// A job's graph while it is built.
+/// ```
+/// use sluicegate::{connectors::{Collected, Collection}, stream::{App, Execution}};
+///
+/// # fn main() -> Result<(), sluicegate::stream::Failure> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// let (app, output) = (App::new(), Collected::new());
+/// app.read("words", Collection::of(["to", "be", "or", "not", "to", "be"]))
+///     .key_by(|word| word.to_string())
+///     .sum("counts", |_| 1_u64)
+///     .values()
+///     .write_lines("counts", output.clone());
+/// Execution::new("counts", folder.path()).run(app)?;
+/// assert_eq!(output.lines(), ["1", "1", "1", "1", "2", "2"]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Default)]
 pub struct App {
     draft: Rc<RefCell<Draft>>,
@@ -186,6 +202,7 @@ impl App {
 }
 
 /// A side output, see [`App::side_output`].
+/// An example is at [`App::side_output`].
 pub struct SideStream<T> {
     pub(super) consumers: Consumers<T>,
 }
@@ -204,6 +221,7 @@ impl<T: Clone + Send + 'static> SideStream<T> {
 }
 
 /// Records of one type, made by one task per subtask.
+/// An example is at [`App`].
 pub struct Stream<T> {
     pub(super) app: App,
     vertex: usize,
@@ -286,6 +304,23 @@ impl<T: Clone + Send + 'static> Stream<T> {
     }
 
     /// Writes each record to `topic`: `encode` writes its key, then its value, then headers.
+    /// ```
+    /// use sluicegate::stream::{App, RawRecord, Timestamp, Undecodable};
+    ///
+    /// /// The length of a record's value, at the time that Kafka has for it.
+    /// fn length(record: &RawRecord<'_>) -> Result<(Timestamp, usize), Undecodable> {
+    ///     Ok((record.timestamp.unwrap_or(0), record.value.map_or(0, <[u8]>::len)))
+    /// }
+    ///
+    /// let app = App::new();
+    /// let (lengths, _) = app.source("texts", "texts", || length);
+    /// // The text "sluice" in texts becomes a record with the key length and the value 6 in lengths.
+    /// lengths.sink("lengths", |length, record| {
+    ///     record.key(b"length");
+    ///     record.value().extend_from_slice(length.to_string().as_bytes());
+    /// });
+    /// assert_eq!(app.into_plan().unwrap().topics, ["lengths"]);
+    /// ```
     pub fn sink(&self, topic: &str, encode: impl Fn(&T, &mut RecordWriter<'_>) + Clone + Send + Sync + 'static) {
         let index = {
             let mut draft = self.app.draft.borrow_mut();
@@ -302,6 +337,40 @@ impl<T: Clone + Send + 'static> Stream<T> {
 }
 
 /// A stream whose records have been sent to the owners of their keys.
+/// ```
+/// use sluicegate::stream::{Emit, Failure, Halt, Harness, Key, KeyedProcess, OperatorContext, Outputs, Timestamp, ValueState};
+///
+/// /// Passes on the first record of each key.
+/// struct First(ValueState<String, bool>);
+///
+/// impl KeyedProcess<String, u64> for First {
+///     type Out = u64;
+///     fn process(&mut self, key: &Key<String>, _: Timestamp, value: u64, out: &mut Emit<'_, u64>) -> Result<(), Halt> {
+///         if self.0.get(key)?.is_some() {
+///             return Ok(());
+///         }
+///         self.0.put(key, true)?;
+///         out.push(value)
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Failure> {
+/// let mut totals = Harness::<String, u64, _>::new(|_, values| {
+///     // Keyed as before: the next operator needs no exchange.
+///     let first = values.process_keyed("first", |declare| {
+///         let seen = declare.value("seen");
+///         move |context: &mut OperatorContext<'_, '_>| Ok(First(context.state(&seen)?))
+///     });
+///     (Outputs::of(&first.values()), Outputs::of(&first.sum("sum", |value| *value).values()))
+/// })?;
+/// for (key, value) in [("a", 1), ("b", 2), ("a", 3)] {
+///     totals.record(0, key.into(), value)?;
+/// }
+/// assert_eq!(totals.outputs.0.take(), [(0, 1), (0, 2)]);
+/// assert_eq!(totals.outputs.1.take(), [(0, 1), (0, 2)]);
+/// # Ok(())
+/// # }
+/// ```
 pub struct KeyedStream<K, T> {
     pub(super) stream: Stream<Keyed<K, T>>,
 }

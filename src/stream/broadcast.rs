@@ -16,6 +16,7 @@ use crate::state::{Key, StateKey};
 use serde_json::Value;
 
 /// A stream and one that is broadcast to it, made by [`Stream::connect_broadcast`], before the first one has a key.
+/// An example is at [`KeyedBroadcastStream`].
 pub struct BroadcastConnectedStream<T, B> {
     records: Stream<T>,
     broadcast: Stream<B>,
@@ -53,6 +54,7 @@ impl<T: Clone + Send + 'static, B: Clone + Send + 'static> BroadcastConnectedStr
 ///
 /// Every task must make the same of a broadcast record, so that their broadcast states stay the same. Where that stream comes from several
 /// tasks, theirs may arrive in another order in each.
+/// An example is at [`KeyedBroadcastStream`].
 pub trait KeyedBroadcastProcess<K, T, B>: 'static {
     /// Records of the output.
     type Out: 'static;

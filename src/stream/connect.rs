@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// A record of one of two streams.
+/// An example is at [`ConnectedKeyedStreams`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Side<A, B> {
     /// Of the first one.
@@ -33,6 +34,7 @@ impl<A: StateValue, B: StateValue> StateValue for Side<A, B> {
 }
 
 /// Two streams, made by [`Stream::connect`], before they have a key.
+/// An example is at [`ConnectedKeyedStreams`].
 pub struct ConnectedStreams<A, B> {
     both: UnionStream<Side<A, B>>,
 }
@@ -57,6 +59,7 @@ impl<A: Clone + Send + 'static, B: Clone + Send + 'static> ConnectedStreams<A, B
 }
 
 /// An operator that sees the records of two streams with their keys, and has one state for both: as [`KeyedProcess`] otherwise.
+/// An example is at [`ConnectedKeyedStreams`].
 pub trait KeyedCoProcess<K, A, B>: 'static {
     /// Records of the main output.
     type Out: 'static;

@@ -12,6 +12,48 @@ use std::{sync::Arc, time::Duration};
 
 /// Names an operator's states while the graph is built. A name is a state's identity within the operator; what a state of each kind can
 /// do is told where its type is.
+/// ```
+/// use sluicegate::stream::{Emit, Failure, Halt, Harness, Key, KeyedProcess, MapState, OperatorContext, Outputs, ReducingState, Timestamp, Ttl};
+/// use std::time::Duration;
+///
+/// /// Of each user: the sum of what he spent, and how much in each shop within a day.
+/// struct Spending {
+///     sum: ReducingState<String, u64>,
+///     shops: MapState<String, String, u64>,
+/// }
+///
+/// impl KeyedProcess<String, (String, u64)> for Spending {
+///     type Out = (u64, usize);
+///     fn process(
+///         &mut self,
+///         user: &Key<String>,
+///         _: Timestamp,
+///         (shop, amount): (String, u64),
+///         out: &mut Emit<'_, (u64, usize)>,
+///     ) -> Result<(), Halt> {
+///         self.sum.add(user, amount)?;
+///         self.shops.update(user, shop, || 0, |spent| *spent += amount)?;
+///         out.push((self.sum.get(user)?.unwrap_or(0), self.shops.entries(user)?.len()))
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Failure> {
+/// let mut spending = Harness::<String, (String, u64), _>::new(|_, bought| {
+///     Outputs::of(&bought.process("spending", |declare| {
+///         let sum = declare.reducing("sum", |sum, amount| *sum += amount);
+///         let shops = declare.with_ttl(Ttl::of(Duration::from_secs(86_400))).map("shops");
+///         move |context: &mut OperatorContext<'_, '_>| Ok(Spending { sum: context.state(&sum)?, shops: context.state(&shops)? })
+///     }))
+/// })?;
+/// spending.record(0, "ann".into(), ("books".into(), 20))?;
+/// spending.record(1, "ann".into(), ("music".into(), 10))?;
+/// spending.watermark(86_400_000)?;
+/// spending.record(86_400_000, "ann".into(), ("music".into(), 5))?;
+/// assert_eq!(spending.outputs.take(), [(0, (20, 1)), (1, (30, 2)), (86_400_000, (35, 1))]);
+/// assert_eq!(spending.state("spending", "sum")?["ann"], 35);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Declare {
     operator: String,
     keyed: Vec<StateDescriptor>,
@@ -126,6 +168,7 @@ impl Declare {
 }
 
 /// Names states with a time to live, see [`Declare::with_ttl`].
+/// An example is at [`Declare`].
 pub struct Expiring<'d> {
     declare: &'d mut Declare,
     ttl: Ttl,

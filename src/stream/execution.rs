@@ -17,6 +17,23 @@ use std::{
 
 /// How a job without Kafka is run: checkpoints, state and restarts, for a program that brings no settings of its own. Everything is kept
 /// in one folder: a job that is run again with the same name and folder goes on where it has committed.
+/// ```
+/// use sluicegate::{connectors::{Collected, Collection}, stream::{App, Execution, RestartStrategy}};
+/// use std::time::Duration;
+///
+/// # fn main() -> Result<(), sluicegate::stream::Failure> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// let (app, output) = (App::new(), Collected::new());
+/// app.read("numbers", Collection::of(1..=5)).fail_once_at("numbers", 3).write_lines("out", output.clone());
+/// Execution::new("numbers", folder.path())
+///     .checkpoint_every(Duration::from_millis(20))
+///     .restart(RestartStrategy::FixedDelay { attempts: 3, delay: Duration::from_millis(5) })
+///     .run(app)?;
+/// // It has failed at the third one, and each is there once.
+/// assert_eq!(output.lines(), ["1", "2", "3", "4", "5"]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Execution {
     job: String,
@@ -123,6 +140,24 @@ impl Execution {
 }
 
 /// A job that runs on a thread of this process.
+/// ```
+/// use sluicegate::{connectors::{Collected, Generator}, stream::{App, Execution}};
+/// use std::{thread, time::Duration};
+///
+/// # fn main() -> Result<(), sluicegate::stream::Failure> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// let (app, output) = (App::new(), Collected::new());
+/// app.read("numbers", Generator::new(1, |_, number| number)).write_lines("out", output.clone());
+/// let running = Execution::new("endless", folder.path()).checkpoint_every(Duration::from_millis(20)).start(app)?;
+/// while output.lines().is_empty() {
+///     thread::sleep(Duration::from_millis(5));
+/// }
+/// running.stop();
+/// running.wait()?;
+/// assert_eq!(output.lines()[..3], ["0", "1", "2"]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Running {
     ask: Sender<Ask>,

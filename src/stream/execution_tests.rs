@@ -257,17 +257,21 @@ fn lost_commits_and_lost_checkpoints_are_refused() {
         let failure: Failure = run().unwrap_err();
         assert_eq!(failure.kind, FailureKind::Refused, "{failure}");
         assert!(failure.message.contains(words), "{failure}");
+        // There is no Kafka here, and no settings that speak of it.
+        for foreign in ["Kafka", "kafka", "group", "topic", "retention"] {
+            assert!(!failure.message.contains(foreign), "{foreign:?} is in {failure}");
+        }
     };
     numbers(&input, 1..=10);
     run().unwrap();
     // the file is shorter than what was read of it
     fs::write(&input, "1\n").unwrap();
-    refused("the log ends at 2");
+    refused("the log ends at 2: what was read of the source has been changed or cut off");
     // the commit log is gone, or the checkpoints as well
     fs::remove_file(folder.path().join("checkpoints/sums/local/committed.json")).unwrap();
     refused("has never committed with this checkpoint.storage");
     fs::remove_dir_all(&output).unwrap();
-    refused("no committed offsets");
+    refused("local/committed.json has no committed offsets");
     fs::remove_dir_all(folder.path().join("checkpoints")).unwrap();
     run().unwrap();
     assert_eq!(FileSink::read(&output).unwrap(), ["0 1 1"]);

@@ -1,51 +1,6 @@
 //! Runs operators in a test: no Kafka, no configuration, no threads to wait for. State and checkpoints are the real ones, so that a
 //! test can do what matters most with state that is to live for years: take a checkpoint with one version of an operator and go on
 //! from it with the next.
-//!
-//! ```
-//! use sluicegate::stream::{
-//!     Emit, Failure, Halt, Harness, Key, KeyedProcess, KeyedStream, OperatorContext, Outputs, Timestamp, ValueState,
-//! };
-//!
-//! /// Adds up numbers by key.
-//! struct Sum(ValueState<String, u64>);
-//!
-//! impl KeyedProcess<String, u64> for Sum {
-//!     type Out = String;
-//!     fn process(&mut self, key: &Key<String>, _: Timestamp, value: u64, out: &mut Emit<'_, String>) -> Result<(), Halt> {
-//!         let sum = self.0.update(key, || 0, |sum| { *sum += value; *sum })?;
-//!         out.push(format!("{}={sum}", key.value))
-//!     }
-//! }
-//!
-//! fn sums(numbers: &KeyedStream<String, u64>) -> Outputs<String> {
-//!     Outputs::of(&numbers.process("sums", |declare| {
-//!         let sum = declare.value::<String, u64>("sum");
-//!         move |context: &mut OperatorContext<'_, '_>| Ok(Sum(context.state(&sum)?))
-//!     }))
-//! }
-//!
-//! # fn main() -> Result<(), Failure> {
-//! // Input and output:
-//! let mut harness = Harness::new(|_, numbers| sums(numbers))?;
-//! harness.record(1_000, "a".into(), 2)?;
-//! harness.record(1_500, "b".into(), 5)?;
-//! harness.record(2_000, "a".into(), 3)?;
-//! assert_eq!(harness.outputs.take(), [(1_000, "a=2".into()), (1_500, "b=5".into()), (2_000, "a=5".into())]);
-//!
-//! // What is kept:
-//! let state = harness.state("sums", "sum")?;
-//! assert_eq!((state["a"].as_u64(), state["b"].as_u64()), (Some(5), Some(5)));
-//!
-//! // And what a later version finds:
-//! let folder = tempfile::tempdir().map_err(|why| Failure::fatal(why.to_string()))?;
-//! harness.snapshot(folder.path())?;
-//! let mut next = Harness::restore(folder.path(), |_, numbers| sums(numbers))?;
-//! next.record(3_000, "a".into(), 1)?;
-//! assert_eq!(next.outputs.take(), [(3_000, "a=6".into())]);
-//! # Ok(())
-//! # }
-//! ```
 
 use super::app::{App, Consumers, KeyedStream, Stream};
 use crate::engine::{
@@ -67,7 +22,53 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// One stage of a job, run on the thread of its test. It has one task, which owns all keys.
+/// One stage of a job, run on the thread of its test. It has one task, which owns all keys. State and checkpoints are the real ones, so
+/// that a test can take a checkpoint with one version of an operator and go on from it with the next.
+///
+/// ```
+/// use sluicegate::stream::{
+///     Emit, Failure, Halt, Harness, Key, KeyedProcess, KeyedStream, OperatorContext, Outputs, Timestamp, ValueState,
+/// };
+///
+/// /// Adds up numbers by key.
+/// struct Sum(ValueState<String, u64>);
+///
+/// impl KeyedProcess<String, u64> for Sum {
+///     type Out = String;
+///     fn process(&mut self, key: &Key<String>, _: Timestamp, value: u64, out: &mut Emit<'_, String>) -> Result<(), Halt> {
+///         let sum = self.0.update(key, || 0, |sum| { *sum += value; *sum })?;
+///         out.push(format!("{}={sum}", key.value))
+///     }
+/// }
+///
+/// fn sums(numbers: &KeyedStream<String, u64>) -> Outputs<String> {
+///     Outputs::of(&numbers.process("sums", |declare| {
+///         let sum = declare.value::<String, u64>("sum");
+///         move |context: &mut OperatorContext<'_, '_>| Ok(Sum(context.state(&sum)?))
+///     }))
+/// }
+///
+/// # fn main() -> Result<(), Failure> {
+/// // Input and output:
+/// let mut harness = Harness::new(|_, numbers| sums(numbers))?;
+/// harness.record(1_000, "a".into(), 2)?;
+/// harness.record(1_500, "b".into(), 5)?;
+/// harness.record(2_000, "a".into(), 3)?;
+/// assert_eq!(harness.outputs.take(), [(1_000, "a=2".into()), (1_500, "b=5".into()), (2_000, "a=5".into())]);
+///
+/// // What is kept:
+/// let state = harness.state("sums", "sum")?;
+/// assert_eq!((state["a"].as_u64(), state["b"].as_u64()), (Some(5), Some(5)));
+///
+/// // And what a later version finds:
+/// let folder = tempfile::tempdir().map_err(|why| Failure::fatal(why.to_string()))?;
+/// harness.snapshot(folder.path())?;
+/// let mut next = Harness::restore(folder.path(), |_, numbers| sums(numbers))?;
+/// next.record(3_000, "a".into(), 1)?;
+/// assert_eq!(next.outputs.take(), [(3_000, "a=6".into())]);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Harness<K, T, O> {
     alone: Alone<K, T>,
     /// What the graph was built to: one [`Outputs`], or several.
@@ -160,6 +161,7 @@ fn failed<T>(result: Result<T, Halt>) -> Result<T, Failure> {
 }
 
 /// Records of one stream of a [`Harness`].
+/// An example is at [`Harness`].
 pub struct Outputs<T>(Arc<Mutex<Vec<(Timestamp, T)>>>);
 
 impl<T: Clone + Send + 'static> Outputs<T> {

@@ -13,7 +13,9 @@
 
 mod app;
 mod broadcast;
+pub mod conformance;
 mod connect;
+mod dead_letters;
 mod declare;
 mod execution;
 mod fault;
@@ -29,7 +31,7 @@ mod union;
 mod window;
 
 pub use crate::engine::exchange::Keyed;
-pub use crate::engine::local::{LocalSink, LocalSource, Owner, StagedOutput};
+pub use crate::engine::local::{LocalSource, Owner, Sink, SinkTransaction, SinkWriter, TwoPhaseCommitSink};
 pub use crate::engine::output::RecordWriter;
 pub use crate::engine::snapshot::Redistribution;
 pub use crate::engine::source::{DeadRecord, Decode, LazyHeaders, RawRecord, Round, SplitReader, Undecodable};
@@ -59,4 +61,43 @@ pub use window::{
 };
 
 /// What operators return. Any [`Failure`] ends the attempt; the restart strategy decides what follows.
+/// An example is at [`KeyedProcess`].
 pub type Result<T> = std::result::Result<T, Halt>;
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        path::{Path, PathBuf},
+    };
+
+    /// Rust files below `folder`, without those of tests.
+    fn files(folder: &Path) -> Vec<PathBuf> {
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let of_tests = |path: &PathBuf| path.file_stem().is_some_and(|name| name.to_string_lossy().contains("tests"));
+        let below = |path: PathBuf| if path.is_dir() { files(&path) } else { vec![path] };
+        entries.filter(|path| !of_tests(path)).flat_map(below).collect()
+    }
+
+    #[test]
+    fn every_public_type_shows_an_example_or_says_where_one_is() {
+        let mut looked_at = 0;
+        for file in files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/stream")) {
+            let text = fs::read_to_string(&file).unwrap();
+            let mut about = String::new();
+            for line in text.lines() {
+                let is_type = ["pub struct ", "pub trait ", "pub enum ", "pub type "].iter().any(|word| line.starts_with(word));
+                if is_type {
+                    looked_at += 1;
+                    let shown = about.contains("```") || about.contains("An example is at [");
+                    assert!(shown, "{}: no example at {line:?}", file.display());
+                }
+                match line.starts_with("///") || line.starts_with("#[") {
+                    true => about.push_str(line),
+                    false => about.clear(),
+                }
+            }
+        }
+        assert!(looked_at > 50, "only {looked_at} types were found");
+    }
+}

@@ -92,6 +92,21 @@ pub trait KeyedProcess<K, T>: 'static {
 }
 
 /// Where an operator puts its records.
+/// ```
+/// use sluicegate::stream::{Failure, Harness, Outputs};
+///
+/// # fn main() -> Result<(), Failure> {
+/// let mut parts = Harness::<u64, (i64, String), _>::new(|_, texts| {
+///     Outputs::of(&texts.values().flat_map(|(at, text): (i64, String), out| {
+///         out.push(text.clone())?;
+///         out.push_at(at, text)
+///     }))
+/// })?;
+/// parts.record(5, 0, (1_000, "again".into()))?;
+/// assert_eq!(parts.outputs.take(), [(5, "again".to_owned()), (1_000, "again".to_owned())]);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Emit<'a, T> {
     collect: &'a mut dyn FnMut(Timestamp, T) -> Result<(), Halt>,
     timestamp: Timestamp,
@@ -121,6 +136,7 @@ impl<T> Emit<'_, T> {
 }
 
 /// A side output in the hands of an operator.
+/// An example is at [`App::side_output`](super::App::side_output).
 pub struct Output<T> {
     collector: Shared<T>,
 }
@@ -138,6 +154,43 @@ impl<T> Output<T> {
 }
 
 /// What an operator is made with, in each task.
+/// ```
+/// use sluicegate::stream::{Emit, Failure, Halt, Harness, Key, KeyedProcess, KeyedStream, OperatorContext, Outputs, Redistribution, Timestamp};
+///
+/// /// Counts the records of its task. What it keeps has no type and no name: it is its own to read.
+/// struct Count(u64);
+///
+/// impl KeyedProcess<String, String> for Count {
+///     type Out = u64;
+///     fn process(&mut self, _: &Key<String>, _: Timestamp, _: String, out: &mut Emit<'_, u64>) -> Result<(), Halt> {
+///         self.0 += 1;
+///         out.push(self.0)
+///     }
+///     fn snapshot(&mut self) -> Result<Vec<serde_json::Value>, Halt> {
+///         Ok(vec![self.0.into()])
+///     }
+/// }
+///
+/// fn counts(records: &KeyedStream<String, String>) -> Outputs<u64> {
+///     Outputs::of(&records.process("count", |_| {
+///         |context: &mut OperatorContext<'_, '_>| {
+///             let restored = context.restored(Redistribution::Split);
+///             Ok(Count(restored.iter().filter_map(serde_json::Value::as_u64).sum()))
+///         }
+///     }))
+/// }
+///
+/// # fn main() -> Result<(), Failure> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// let mut before = Harness::new(|_, records| counts(records))?;
+/// before.record(0, "a".into(), "x".into())?;
+/// before.snapshot(folder.path())?;
+/// let mut after = Harness::restore(folder.path(), |_, records| counts(records))?;
+/// after.record(0, "b".into(), "y".into())?;
+/// assert_eq!(after.outputs.take(), [(0, 2)]);
+/// # Ok(())
+/// # }
+/// ```
 pub struct OperatorContext<'a, 'b> {
     builder: &'a mut Builder<'b>,
     name: Arc<str>,

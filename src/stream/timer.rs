@@ -32,6 +32,7 @@ const READ_AHEAD: usize = 128;
 pub(super) type Due<N> = (u8, (Timestamp, N));
 
 /// By which time a timer fires.
+/// An example is at [`Timers`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TimeDomain {
     /// That of the records: when the watermark has reached it.
@@ -51,6 +52,7 @@ impl TimeDomain {
 }
 
 /// A timer that is due.
+/// An example is at [`Timers`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timer {
     /// The time that it was registered for, in ms since the epoch.

@@ -51,6 +51,23 @@ impl<T> Clone for UnionStream<T> {
 
 impl<T: Clone + Send + 'static> Stream<T> {
     /// The records of both.
+    /// ```
+    /// use sluicegate::{connectors::{Collected, Collection}, stream::{App, Execution}};
+    ///
+    /// # fn main() -> Result<(), sluicegate::stream::Failure> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// let (app, output) = (App::new(), Collected::new());
+    /// let numbers = app.read("numbers", Collection::of(1..=6));
+    /// let (even, large) = (numbers.filter(|number| number % 2 == 0), numbers.filter(|number| *number > 4));
+    /// even.union(&large).key_by(|number| *number as u64).sum("times", |_| 1_u64).values().write_lines("times", output.clone());
+    /// Execution::new("union", folder.path()).run(app)?;
+    /// // 2, 4, 6 and 5, 6: the 6 is there twice.
+    /// let mut times = output.lines();
+    /// times.sort();
+    /// assert_eq!(times, ["1", "1", "1", "1", "2"]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn union(&self, other: &Stream<T>) -> UnionStream<T> {
         UnionStream { parts: vec![self.clone(), other.clone()] }

@@ -32,6 +32,7 @@ mod network_faults;
 mod network_under_load;
 mod new_partition_while_running;
 mod offsets_expired;
+mod orders_in_rust;
 mod others_in_the_group;
 mod output_record_over_the_limit;
 mod output_topic_deleted_while_running;

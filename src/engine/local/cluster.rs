@@ -13,7 +13,7 @@ use crate::engine::{
     source::SplitReader,
     stop::Stop,
 };
-use crate::protocol::{Failure, JobName, Positions, TopicPartition, recovery::CommittedOffset};
+use crate::protocol::{Failure, HeldBy, JobName, Positions, TopicPartition, recovery::CommittedOffset};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
@@ -27,6 +27,8 @@ use std::{
 pub struct LocalCluster {
     job: JobName,
     log: CommitLog,
+    /// The file of the commit log, for messages.
+    committed: String,
     sources: BTreeMap<String, Arc<dyn LocalSource>>,
     sinks: Arc<Sinks>,
     /// Epoch of the last attempt.
@@ -72,9 +74,11 @@ impl LocalCluster {
                 tracing::warn!(name, "{warning}");
             }
         }
+        let log = CommitLog::new(folder.join(job.as_str()).join("local"));
         Ok(Self {
             job: job.clone(),
-            log: CommitLog::new(folder.join(job.as_str()).join("local")),
+            committed: log.committed().display().to_string(),
+            log,
             sources: plan.sources.clone(),
             sinks: Arc::new(plan.sinks.clone()),
             epoch: AtomicU64::new(0),
@@ -108,6 +112,10 @@ impl Cluster for LocalCluster {
 
     fn log_bounds(&self, partitions: &[TopicPartition]) -> Result<BTreeMap<TopicPartition, (i64, i64)>, Failure> {
         partitions.iter().map(|at| Ok((at.clone(), self.source(&at.topic)?.bounds(at.partition)?))).collect()
+    }
+
+    fn held_by<'a>(&'a self, _: &'a str) -> HeldBy<'a> {
+        HeldBy::File(&self.committed)
     }
 
     fn committed(
@@ -150,10 +158,11 @@ impl Cluster for LocalCluster {
             if let Some(committed) = committed {
                 self.nothing_is_left_behind(committed)?;
             }
-            self.sinks.iter().try_for_each(|(name, sink)| {
-                let staged = committed.map(|committed| committed.outputs.get(name).map(Vec::as_slice).unwrap_or_default());
-                sink.take_over(&owner, staged).map_err(|failure| failure.context(format_args!("sink {name}")))
-            })
+            let staged = |name: &str| committed.map(|all| all.outputs.get(name).map(Vec::as_slice).unwrap_or_default());
+            let about = |name: &str, done: Result<(), Failure>| done.map_err(|why| why.context(format_args!("sink {name}")));
+            // All of them first: two sinks may write to one place, and what the one aborts there must not be what the other has committed.
+            self.sinks.iter().try_for_each(|(name, sink)| about(name, sink.commit(staged(name).unwrap_or_default())))?;
+            self.sinks.iter().try_for_each(|(name, sink)| about(name, sink.recover(&owner, staged(name))))
         })?;
         self.epoch.store(epoch, Ordering::Release);
         let owner = Owner { job: self.job.clone(), epoch };

@@ -74,7 +74,8 @@ impl CommitLog {
         self.folder.join("owner.json")
     }
 
-    fn committed(&self) -> PathBuf {
+    /// The file that says what is committed.
+    pub fn committed(&self) -> PathBuf {
         self.folder.join("committed.json")
     }
 

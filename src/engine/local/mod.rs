@@ -35,5 +35,5 @@ mod transactions;
 
 pub use cluster::LocalCluster;
 pub use commit_log::{CommitLog, Committed, Publication};
-pub use connect::{LocalSink, LocalSource, Owner, StagedOutput};
+pub use connect::{LocalSource, Owner, Sink, SinkTransaction, SinkWriter, TwoPhaseCommitSink};
 pub use durable::{replace, sync_folder};

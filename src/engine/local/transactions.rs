@@ -2,7 +2,7 @@
 
 use super::{
     commit_log::{CommitLog, Committed},
-    connect::{LocalSink, Owner, StagedOutput},
+    connect::{Owner, SinkTransaction, TwoPhaseCommitSink},
 };
 use crate::engine::sink::{CommitOutcome, FlushedTransaction, OpenTransaction, Outgoing, Transactions};
 use crate::protocol::{CommitPermit, Failure};
@@ -12,7 +12,7 @@ use std::{
 };
 
 /// Sinks by name.
-pub(super) type Sinks = BTreeMap<String, Arc<dyn LocalSink>>;
+pub(super) type Sinks = BTreeMap<String, Arc<dyn TwoPhaseCommitSink>>;
 
 /// Gives out transactions to the owner of a job.
 pub(super) struct LocalTransactions {
@@ -37,7 +37,7 @@ struct Open {
     log: CommitLog,
     sinks: Arc<Sinks>,
     owner: Owner,
-    staged: BTreeMap<String, Box<dyn StagedOutput>>,
+    staged: BTreeMap<String, Box<dyn SinkTransaction>>,
 }
 
 impl OpenTransaction for Open {
@@ -55,7 +55,7 @@ impl OpenTransaction for Open {
 
     fn flush(self: Box<Self>) -> Result<Box<dyn FlushedTransaction>, Failure> {
         let Self { log, sinks, owner, staged } = *self;
-        let finished = staged.into_iter().map(|(sink, staged)| Ok((sink, staged.finish()?)));
+        let finished = staged.into_iter().map(|(sink, staged)| Ok((sink, staged.pre_commit()?)));
         let outputs = finished.collect::<Result<BTreeMap<_, _>, Failure>>()?;
         Ok(Box::new(Flushed { log, sinks, epoch: owner.epoch, outputs }))
     }
@@ -78,5 +78,5 @@ impl FlushedTransaction for Flushed {
 }
 
 fn publish(sinks: &Sinks, outputs: &BTreeMap<String, Vec<String>>) -> Result<(), Failure> {
-    outputs.iter().try_for_each(|(name, staged)| sinks.get(name).map_or(Ok(()), |sink| sink.publish(staged)))
+    outputs.iter().try_for_each(|(name, staged)| sinks.get(name).map_or(Ok(()), |sink| sink.commit(staged)))
 }

@@ -53,6 +53,17 @@ pub(super) const RULES: &[(&str, Rule)] = &[
 /// Long enough for everything that is not to be given up.
 const LONG: Duration = Duration::from_secs(60);
 
+/// Fills the output topic with transactions, every third one given up: between the records are offsets that hold none.
+pub(super) fn fill_with_gaps(ground: &dyn Ground) {
+    let mut one = Instance::start(ground, 2);
+    for number in 1..=20 {
+        let flushed = one.flushed(ground, &["first", "second"]);
+        if number % 3 > 0 {
+            assert_eq!(flushed.commit(permit(ground, number, [1, 1])), CommitOutcome::Committed);
+        }
+    }
+}
+
 struct Instance {
     cluster: Box<dyn Cluster>,
     transactions: Box<dyn Transactions>,

@@ -3,7 +3,7 @@
 use super::{
     broker::Broker,
     cluster::SimulatedCluster,
-    conformance::{Ground, RULES},
+    conformance::{Ground, RULES, fill_with_gaps},
     job::{INPUT, OUTPUT},
     network::Network,
     world::World,
@@ -11,9 +11,18 @@ use super::{
 use crate::engine::{
     cluster::Cluster,
     kafka_cluster::{KafkaCluster, KafkaSettings},
+    local::LocalSource,
+    source::SplitReader,
 };
-use crate::kafka::{Cluster as Administration, Connection, Creation, Isolation, Start, TopicScan, TopicSpec};
-use std::{collections::BTreeMap, process, sync::atomic::AtomicBool, time::Duration};
+use crate::kafka::{Cluster as Administration, Connection, Creation, Isolation, Output, Producer, Start, TopicScan, TopicSpec};
+use crate::protocol::{Failure, Positions, TopicPartition};
+use crate::stream::conformance;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -145,4 +154,61 @@ fn kafka_keeps_the_rules() {
             std::thread::Builder::new().name((*name).to_owned()).spawn_scoped(scope, run).unwrap();
         }
     });
+}
+
+/// A topic as a source: what the engine reads.
+struct Topic {
+    cluster: Arc<dyn Cluster>,
+    name: String,
+}
+
+impl LocalSource for Topic {
+    fn partitions(&self) -> Result<BTreeSet<i32>, Failure> {
+        self.cluster.partitions(&self.name)
+    }
+
+    fn bounds(&self, partition: i32) -> Result<(i64, i64), Failure> {
+        let at = TopicPartition::new(self.name.as_str(), partition);
+        let bounds = self.cluster.log_bounds(std::slice::from_ref(&at))?;
+        bounds.get(&at).copied().ok_or_else(|| Failure::fatal(format!("{at} has no bounds")))
+    }
+
+    fn reader(&self, positions: &Positions) -> Result<Box<dyn SplitReader>, Failure> {
+        self.cluster.reader(positions)
+    }
+
+    fn bounded(&self) -> bool {
+        true
+    }
+
+    fn describe(&self) -> String {
+        format!("topic {}", self.name)
+    }
+}
+
+/// As [`kafka_keeps_the_rules`], for what other people's sources promise.
+#[test]
+fn kafka_is_a_source_that_can_be_read_again() {
+    let Ok(bootstrap_servers) = std::env::var("SLUICEGATE_TEST_BOOTSTRAP") else {
+        eprintln!("skipped: SLUICEGATE_TEST_BOOTSTRAP names no broker");
+        return;
+    };
+    // Given a partition with transactions and gaps between them, one with plain records, and one that is empty
+    let kafka = Kafka::new(bootstrap_servers, RULES.len());
+    fill_with_gaps(&kafka);
+    let mut producer = Producer::open(&kafka.connection, Arc::default()).unwrap();
+    for number in 0..1_500 {
+        let value = format!("value {number}");
+        let (key, value) = (Some(&b"key"[..]), Some(value.as_bytes()));
+        let output = Output { topic: &kafka.input, key, value, headers: &[], partition: Some(0), timestamp_ms: Some(number) };
+        producer.send(&output).unwrap();
+    }
+    producer.flush(SOON).unwrap();
+    let cluster: Arc<dyn Cluster> = kafka.cluster(SOON).into();
+    for (name, records) in [(&kafka.output, [28].as_slice()), (&kafka.input, &[1_000, 0])] {
+        let open = || Arc::new(Topic { cluster: Arc::clone(&cluster), name: name.clone() }) as Arc<dyn LocalSource>;
+        // Then each gives its records again, from whatever position
+        let read = conformance::positions(name, open).unwrap_or_else(|broken| panic!("{name}: {broken}"));
+        assert_eq!(read.values().map(Vec::len).collect::<Vec<_>>(), records);
+    }
 }

@@ -22,7 +22,7 @@ mod track;
 pub use options::{Alert, Identity, Options, Topics};
 
 use crate::format::{self, OrderEvent};
-use crate::stream::{App, DeadRecord, Failure, Late, RecordWriter, Tumbling};
+use crate::stream::{App, Failure, Late, RecordWriter, Tumbling};
 use std::sync::Arc;
 
 /// Names of the operators that keep something in checkpoints: their identity there.
@@ -54,9 +54,9 @@ pub struct ReceivedOrder {
 /// Adds the job to `app`.
 pub fn build(app: &App, options: &Options) -> Result<(), Failure> {
     let topics = &options.topics;
-    let (rules, job) = (options.rules, options.job.clone());
+    let rules = options.rules;
     let (orders, dead) = app.source("orders", &options.input, move || decode::OrderDecoder::new(rules));
-    dead.sink(&topics.dead_letters, move |dead, record| encode_dead(&job, dead, record));
+    dead.sink_dead_letters(&topics.dead_letters, &options.job);
 
     let by_order = orders.key_by(|order| order.event.order_id.clone());
     let accepted = dedup::attach(&by_order, options);
@@ -103,33 +103,6 @@ fn encode_late(late: &Late<Order>, record: &mut RecordWriter<'_>) {
     record.key(late.value.event.order_id.as_bytes());
     record.value().extend_from_slice(&late.value.raw);
     for (name, value) in format::late_order::headers(late.watermark) {
-        record.header(name, value);
-    }
-}
-
-fn encode_dead(job: &str, dead: &DeadRecord, record: &mut RecordWriter<'_>) {
-    if let Some(key) = &dead.key {
-        record.key(key);
-    }
-    match &dead.value {
-        Some(value) => record.value().extend_from_slice(value),
-        None => record.null_value(),
-    }
-    for header in &dead.headers {
-        record.header_as_it_was(header.clone());
-    }
-    let reason = format::dead_letter::Reason {
-        topic: &dead.topic,
-        partition: dead.partition,
-        offset: dead.offset,
-        class: dead.error.class,
-        message: &dead.error.message,
-        timestamp: dead.timestamp,
-        stage: &dead.stage,
-        job,
-        checkpoint: dead.checkpoint.0,
-    };
-    for (name, value) in format::dead_letter::headers(&reason) {
         record.header(name, value);
     }
 }

@@ -7,6 +7,7 @@ use crate::state::{Key, StateKey, StateValue};
 use crate::stream::operator::OperatorContext;
 
 /// What an [`AggregatingState`] adds up to.
+/// An example is at [`AggregatingState`].
 pub trait Accumulate: Clone + Send + Sync + 'static {
     /// What is added.
     type In;
@@ -26,7 +27,7 @@ pub trait Accumulate: Clone + Send + Sync + 'static {
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
-/// use sluicegate::stream::{Accumulate, AggregatingState, Emit, Halt, Key, KeyedProcess, StateValue, Timestamp};
+/// use sluicegate::stream::{Accumulate, AggregatingState, Emit, Failure, Halt, Harness, Key, KeyedProcess, OperatorContext, Outputs, StateValue, Timestamp};
 ///
 /// // The mean of each key's values so far: 3, 5, 7 becomes 3, 4, 5.
 /// #[derive(Serialize, Deserialize)]
@@ -66,6 +67,17 @@ pub trait Accumulate: Clone + Send + Sync + 'static {
 ///         self.mean.get(key)?.map_or(Ok(()), |mean| out.push(mean))
 ///     }
 /// }
+/// # fn main() -> Result<(), Failure> {
+/// let mut means = Harness::<String, u64, _>::new(|_, values| {
+///     Outputs::of(&values.process("means", |declare| {
+///         let mean = declare.aggregating::<String, Mean>("mean", Mean);
+///         move |context: &mut OperatorContext<'_, '_>| Ok(Means { mean: context.state(&mean)? })
+///     }))
+/// })?;
+/// [3, 5, 7].into_iter().try_for_each(|value| means.record(0, "key".into(), value))?;
+/// assert_eq!(means.outputs.take(), [(0, 3), (0, 4), (0, 5)]);
+/// # Ok(())
+/// # }
 /// ```
 pub struct AggregatingState<K, A: Accumulate> {
     entries: Entries<K, A::Accumulator>,

@@ -13,7 +13,7 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 /// every subtask in the same order.
 ///
 /// ```
-/// use sluicegate::stream::{BroadcastState, Emit, Halt, Key, KeyedProcess, KeyedStream, OperatorContext, Timestamp};
+/// use sluicegate::stream::{BroadcastState, Emit, Failure, Halt, Harness, Key, KeyedProcess, KeyedStream, OperatorContext, Outputs, Timestamp};
 ///
 /// // Begins with the limits that the job is started with, unless a checkpoint has others, and lets pass what is within them.
 /// struct Limits {
@@ -28,17 +28,24 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 ///     }
 /// }
 ///
-/// # fn build(values: &KeyedStream<String, u64>) {
-/// values.process("limits", |declare| {
-///     let limits = declare.broadcast::<String, u64>("limits");
-///     move |context: &mut OperatorContext<'_, '_>| {
-///         let limits = context.state(&limits)?;
-///         if limits.is_empty() {
-///             limits.put("small".to_owned(), 10);
+/// # fn main() -> Result<(), Failure> {
+/// let mut within = Harness::<String, u64, _>::new(|_, values| {
+///     Outputs::of(&values.process("limits", |declare| {
+///         let limits = declare.broadcast::<String, u64>("limits");
+///         move |context: &mut OperatorContext<'_, '_>| {
+///             let limits = context.state(&limits)?;
+///             if limits.is_empty() {
+///                 limits.put("small".to_owned(), 10);
+///             }
+///             Ok(Limits { limits })
 ///         }
-///         Ok(Limits { limits })
-///     }
-/// });
+///     }))
+/// })?;
+/// for (key, value) in [("small", 9), ("small", 11), ("large", 11)] {
+///     within.record(0, key.into(), value)?;
+/// }
+/// assert_eq!(within.outputs.take(), [(0, 9), (0, 11)]);
+/// # Ok(())
 /// # }
 /// ```
 pub struct BroadcastState<K, V> {

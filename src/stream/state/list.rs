@@ -21,7 +21,7 @@ use std::{
 /// time to live, each element has its own.
 ///
 /// ```
-/// use sluicegate::stream::{Emit, Halt, Key, KeyedProcess, ListState, Timestamp};
+/// use sluicegate::stream::{Emit, Failure, Halt, Harness, Key, KeyedProcess, ListState, OperatorContext, Outputs, Timestamp};
 ///
 /// // Gives out the values of each key in pairs: a, b, c, d becomes [a, b], [c, d].
 /// struct Pairs {
@@ -40,6 +40,17 @@ use std::{
 ///         out.push(waiting)
 ///     }
 /// }
+/// # fn main() -> Result<(), Failure> {
+/// let mut pairs = Harness::<String, String, _>::new(|_, values| {
+///     Outputs::of(&values.process("pairs", |declare| {
+///         let waiting = declare.list("waiting");
+///         move |context: &mut OperatorContext<'_, '_>| Ok(Pairs { waiting: context.state(&waiting)? })
+///     }))
+/// })?;
+/// ["a", "b", "c"].into_iter().try_for_each(|value| pairs.record(0, "key".into(), value.into()))?;
+/// assert_eq!(pairs.outputs.take(), [(0, vec!["a".to_owned(), "b".to_owned()])]);
+/// # Ok(())
+/// # }
 /// ```
 pub struct ListState<K, V> {
     table: Rc<RefCell<Table<K, Elements<V>>>>,

@@ -10,7 +10,7 @@ use crate::stream::operator::OperatorContext;
 /// map may be larger than memory. Going through the map of one key takes as long as it has entries.
 ///
 /// ```
-/// use sluicegate::stream::{Emit, Halt, Key, KeyedProcess, MapState, Timestamp};
+/// use sluicegate::stream::{Emit, Failure, Halt, Harness, Key, KeyedProcess, MapState, OperatorContext, Outputs, Timestamp};
 ///
 /// // How many of its products a user has bought so far: records are products, keyed by user.
 /// struct Products {
@@ -29,6 +29,17 @@ use crate::stream::operator::OperatorContext;
 ///         out.push(products)
 ///     }
 /// }
+/// # fn main() -> Result<(), Failure> {
+/// let mut counts = Harness::<String, String, _>::new(|_, products| {
+///     Outputs::of(&products.process("products", |declare| {
+///         let bought = declare.map("bought");
+///         move |context: &mut OperatorContext<'_, '_>| Ok(Products { bought: context.state(&bought)? })
+///     }))
+/// })?;
+/// ["pen", "ink", "pen"].into_iter().try_for_each(|product| counts.record(0, "ann".into(), product.into()))?;
+/// assert_eq!(counts.outputs.take(), [(0, 1), (0, 2), (0, 2)]);
+/// # Ok(())
+/// # }
 /// ```
 pub struct MapState<K, MK, MV> {
     entries: Entries<(K, MK), MV>,

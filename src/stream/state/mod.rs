@@ -45,6 +45,7 @@ use crate::state::StateDescriptor;
 use std::marker::PhantomData;
 
 /// A kind of state, as an operator has it in its hands.
+/// An example is at [`Declare`](super::Declare).
 pub trait State: Sized {
     /// What is given at the declaration beside the name, such as a function.
     type Given: Clone + Send + Sync + 'static;
@@ -54,6 +55,7 @@ pub trait State: Sized {
 }
 
 /// A state that was declared while the graph was built.
+/// An example is at [`Declare`](super::Declare).
 pub struct StateHandle<S: State> {
     descriptor: StateDescriptor,
     ttl: Option<Ttl>,

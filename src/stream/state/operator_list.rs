@@ -13,7 +13,7 @@ use std::{cell::RefCell, rc::Rc};
 /// ([`Redistribution::Split`]), or to each subtask all ([`Redistribution::Union`]; a subtask then keeps what is its own).
 ///
 /// ```
-/// use sluicegate::stream::{Emit, Halt, Key, KeyedProcess, KeyedStream, OperatorContext, OperatorList, Redistribution, Timestamp};
+/// use sluicegate::stream::{Emit, Failure, Halt, Harness, Key, KeyedProcess, KeyedStream, OperatorContext, OperatorList, Outputs, Redistribution, Timestamp};
 ///
 /// // Gives out records in pairs, whatever their keys: a, b, c, d becomes [a, b], [c, d].
 /// struct Pairs {
@@ -31,11 +31,16 @@ use std::{cell::RefCell, rc::Rc};
 ///     }
 /// }
 ///
-/// # fn build(values: &KeyedStream<String, String>) {
-/// values.process("pairs", |declare| {
-///     let waiting = declare.operator_list::<String>("waiting", Redistribution::Split);
-///     move |context: &mut OperatorContext<'_, '_>| Ok(Pairs { waiting: context.state(&waiting)? })
-/// });
+/// # fn main() -> Result<(), Failure> {
+/// let mut pairs = Harness::<String, String, _>::new(|_, values| {
+///     Outputs::of(&values.process("pairs", |declare| {
+///         let waiting = declare.operator_list::<String>("waiting", Redistribution::Split);
+///         move |context: &mut OperatorContext<'_, '_>| Ok(Pairs { waiting: context.state(&waiting)? })
+///     }))
+/// })?;
+/// ["a", "b", "c"].into_iter().try_for_each(|value| pairs.record(0, value.into(), value.into()))?;
+/// assert_eq!(pairs.outputs.take(), [(0, vec!["a".to_owned(), "b".to_owned()])]);
+/// # Ok(())
 /// # }
 /// ```
 pub struct OperatorList<T> {

@@ -13,7 +13,7 @@ pub(in crate::stream) type Reduce<V> = Arc<dyn Fn(&mut V, V) + Send + Sync>;
 /// One value per key: the first that was added, into which the function of the declaration has brought every later one.
 ///
 /// ```
-/// use sluicegate::stream::{Emit, Halt, Key, KeyedProcess, KeyedStream, OperatorContext, ReducingState, Timestamp};
+/// use sluicegate::stream::{Emit, Failure, Halt, Harness, Key, KeyedProcess, KeyedStream, OperatorContext, Outputs, ReducingState, Timestamp};
 ///
 /// // The highest value of each key so far: 3, 5, 4 becomes 3, 5, 5.
 /// struct Highest {
@@ -28,11 +28,16 @@ pub(in crate::stream) type Reduce<V> = Arc<dyn Fn(&mut V, V) + Send + Sync>;
 ///     }
 /// }
 ///
-/// # fn build(values: &KeyedStream<String, u64>) {
-/// values.process("highest", |declare| {
-///     let highest = declare.reducing::<String, u64>("highest", |highest, value| *highest = value.max(*highest));
-///     move |context: &mut OperatorContext<'_, '_>| Ok(Highest { highest: context.state(&highest)? })
-/// });
+/// # fn main() -> Result<(), Failure> {
+/// let mut highest = Harness::<String, u64, _>::new(|_, values| {
+///     Outputs::of(&values.process("highest", |declare| {
+///         let highest = declare.reducing::<String, u64>("highest", |highest, value| *highest = value.max(*highest));
+///         move |context: &mut OperatorContext<'_, '_>| Ok(Highest { highest: context.state(&highest)? })
+///     }))
+/// })?;
+/// [3, 5, 4].into_iter().try_for_each(|value| highest.record(0, "key".into(), value))?;
+/// assert_eq!(highest.outputs.take(), [(0, 3), (0, 5), (0, 5)]);
+/// # Ok(())
 /// # }
 /// ```
 pub struct ReducingState<K, V> {

@@ -14,7 +14,7 @@ const LOOKS: usize = 5;
 /// records, comes to the same answers. When a drain ends event time, nothing expires by that.
 ///
 /// ```
-/// use sluicegate::stream::{App, Emit, Halt, Key, KeyedProcess, OperatorContext, Timestamp, Ttl, ValueState};
+/// use sluicegate::stream::{Emit, Failure, Halt, Harness, Key, KeyedProcess, OperatorContext, Outputs, Timestamp, Ttl, ValueState};
 /// use std::time::Duration;
 ///
 /// // Passes on the first record of a key, and the next one after an hour without any.
@@ -33,12 +33,21 @@ const LOOKS: usize = 5;
 ///     }
 /// }
 ///
-/// # fn build(visits: &sluicegate::stream::KeyedStream<String, String>) {
-/// visits.process("first", |declare| {
-///     let hour = Ttl::of(Duration::from_secs(3600)).update_on_read_and_write();
-///     let seen = declare.with_ttl(hour).value::<String, bool>("seen");
-///     move |context: &mut OperatorContext<'_, '_>| Ok(First { seen: context.state(&seen)? })
-/// });
+/// # fn main() -> Result<(), Failure> {
+/// const MINUTE: i64 = 60_000;
+/// let mut first = Harness::<String, String, _>::new(|_, visits| {
+///     Outputs::of(&visits.process("first", |declare| {
+///         let hour = Ttl::of(Duration::from_secs(3600)).update_on_read_and_write();
+///         let seen = declare.with_ttl(hour).value::<String, bool>("seen");
+///         move |context: &mut OperatorContext<'_, '_>| Ok(First { seen: context.state(&seen)? })
+///     }))
+/// })?;
+/// for (minute, page) in [(0, "home"), (50, "news"), (100, "help"), (170, "home")] {
+///     first.watermark(minute * MINUTE)?;
+///     first.record(minute * MINUTE, "ann".into(), page.into())?;
+/// }
+/// assert_eq!(first.outputs.take(), [(0, "home".into()), (170 * MINUTE, "home".into())]);
+/// # Ok(())
 /// # }
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

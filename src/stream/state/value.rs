@@ -9,7 +9,7 @@ use crate::stream::operator::OperatorContext;
 /// One value per key. Reads and writes go to the task's table; RocksDB sees a value at most once per checkpoint.
 ///
 /// ```
-/// use sluicegate::stream::{Emit, Halt, Key, KeyedProcess, Timestamp, ValueState};
+/// use sluicegate::stream::{Emit, Failure, Halt, Harness, Key, KeyedProcess, OperatorContext, Outputs, Timestamp, ValueState};
 ///
 /// // Numbers the records of each key: a, a, b becomes 1, 2, 1.
 /// struct Number {
@@ -26,6 +26,17 @@ use crate::stream::operator::OperatorContext;
 ///         out.push(number)
 ///     }
 /// }
+/// # fn main() -> Result<(), Failure> {
+/// let mut numbers = Harness::<String, String, _>::new(|_, records| {
+///     Outputs::of(&records.process("number", |declare| {
+///         let count = declare.value("count");
+///         move |context: &mut OperatorContext<'_, '_>| Ok(Number { count: context.state(&count)? })
+///     }))
+/// })?;
+/// ["a", "a", "b"].into_iter().try_for_each(|key| numbers.record(0, key.into(), String::new()))?;
+/// assert_eq!(numbers.outputs.take(), [(0, 1), (0, 2), (0, 1)]);
+/// # Ok(())
+/// # }
 /// ```
 pub struct ValueState<K, V> {
     entries: Entries<K, V>,

@@ -157,6 +157,7 @@ impl Session {
 pub struct Global;
 
 /// Windows of any kind: what [`super::super::KeyedStream::window`] takes, made from [`Tumbling`], [`Sliding`], [`Session`] or [`Global`].
+/// An example is at [`Tumbling`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Windows {
     shape: Shape,

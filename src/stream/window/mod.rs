@@ -32,6 +32,7 @@ use crate::engine::Timestamp;
 use std::time::Duration;
 
 /// A span of time, `start` inclusive, `end` exclusive, in milliseconds since the epoch.
+/// An example is at [`Aggregate`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Window {
     /// First millisecond.
@@ -68,6 +69,7 @@ impl Window {
 }
 
 /// What a function that sees a whole window knows beside its contents.
+/// An example is at [`WindowedStream::process`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WindowContext {
     /// The window.
@@ -77,6 +79,7 @@ pub struct WindowContext {
 }
 
 /// A record whose window is gone.
+/// An example is at [`KeyedStream::window`](super::KeyedStream::window).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Late<T> {
     /// The record.

@@ -21,6 +21,7 @@ use crate::stream::{
 use std::{marker::PhantomData, rc::Rc, time::Duration};
 
 /// A keyed stream in windows: the windows of each key are its own. See [`KeyedStream::window`].
+/// An example is at [`KeyedStream::window`].
 pub struct WindowedStream<K, T, G = DefaultTrigger> {
     keyed: KeyedStream<K, T>,
     windows: Windows,
@@ -173,6 +174,27 @@ impl<K: StateKey, T: Clone + Send + 'static, G: Trigger<T>> WindowedStream<K, T,
 
     /// Gives the window's records to `process`, in the order in which they came; those of sessions that became one, session by session. All
     /// of them are kept until the window goes: where an aggregate will do, it is smaller.
+    /// ```
+    /// use sluicegate::stream::{Failure, Harness, Outputs, Tumbling};
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), Failure> {
+    /// let mut medians = Harness::<String, u64, _>::new(|_, values| {
+    ///     let windows = values.window(Tumbling::of(Duration::from_secs(1)));
+    ///     Outputs::of(&windows.process("medians", |key, context, values: &[u64], out| {
+    ///         let mut sorted = values.to_vec();
+    ///         sorted.sort();
+    ///         out.push(format!("{key} until {}: {}", context.window.end, sorted[sorted.len() / 2]))
+    ///     }))
+    /// })?;
+    /// for value in [3, 90, 4] {
+    ///     medians.record(1_500, "a".into(), value)?;
+    /// }
+    /// medians.watermark(2_000)?;
+    /// assert_eq!(medians.outputs.take(), [(1_999, "a until 2000: 4".into())]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn process<U, P>(self, name: &str, process: P) -> Stream<U>
     where
         T: StateValue,

@@ -7,6 +7,7 @@ use crate::stream::timer::TimeDomain;
 use std::time::Duration;
 
 /// What becomes of a window.
+/// An example is at [`Trigger`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TriggerResult {
     /// Nothing yet.
@@ -128,6 +129,7 @@ pub trait Trigger<T>: Clone + Send + Sync + 'static {
 }
 
 /// What a trigger can see and do beside its answer.
+/// An example is at [`Trigger`].
 #[derive(Debug)]
 pub struct TriggerContext {
     watermark: Timestamp,
@@ -181,6 +183,24 @@ impl TriggerContext {
 }
 
 /// Fires when the watermark passes the window's end, and again for each late record after that: the default of windows of event time.
+/// ```
+/// use sluicegate::stream::{EventTimeTrigger, Failure, Harness, Outputs, Tumbling};
+/// use std::time::Duration;
+///
+/// # fn main() -> Result<(), Failure> {
+/// let mut sums = Harness::<String, u64, _>::new(|_, numbers| {
+///     let windows = numbers.window(Tumbling::of(Duration::from_secs(10))).trigger(EventTimeTrigger);
+///     Outputs::of(&windows.reduce("sums", |sum, number| *sum += number))
+/// })?;
+/// sums.record(1, "a".into(), 1)?;
+/// sums.record(2, "a".into(), 2)?;
+/// sums.watermark(9_998)?;
+/// assert!(sums.outputs.take().is_empty());
+/// sums.watermark(9_999)?;
+/// assert_eq!(sums.outputs.take(), [(9_999, 3)]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventTimeTrigger;
 
@@ -211,6 +231,22 @@ impl<T> Trigger<T> for EventTimeTrigger {
 }
 
 /// Fires when the clock passes the window's end: the default of windows of processing time.
+/// ```
+/// use sluicegate::stream::{Failure, Harness, Outputs, ProcessingTimeTrigger, Tumbling};
+/// use std::time::Duration;
+///
+/// # fn main() -> Result<(), Failure> {
+/// let mut sums = Harness::<String, u64, _>::new(|_, numbers| {
+///     let windows = numbers.window(Tumbling::of(Duration::from_secs(10)).processing_time()).trigger(ProcessingTimeTrigger);
+///     Outputs::of(&windows.reduce("sums", |sum, number| *sum += number))
+/// })?;
+/// sums.record(1, "a".into(), 1)?;
+/// sums.record(2, "a".into(), 2)?;
+/// sums.processing_time(10_000)?;
+/// assert_eq!(sums.outputs.take().iter().map(|(_, sum)| *sum).collect::<Vec<_>>(), [3]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProcessingTimeTrigger;
 
@@ -238,6 +274,7 @@ impl<T> Trigger<T> for ProcessingTimeTrigger {
 }
 
 /// What windows do that were given no trigger.
+/// An example is at [`Tumbling`](super::Tumbling).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DefaultTrigger {
     /// As [`EventTimeTrigger`].
@@ -291,6 +328,20 @@ impl<T> Trigger<T> for DefaultTrigger {
 }
 
 /// Fires with every so many records. With [`PurgingTrigger`] around it, each record is in one result; without, in all after it.
+/// ```
+/// use sluicegate::stream::{CountTrigger, Failure, Harness, Outputs, Tumbling};
+/// use std::time::Duration;
+///
+/// # fn main() -> Result<(), Failure> {
+/// let mut sums = Harness::<String, u64, _>::new(|_, numbers| {
+///     let windows = numbers.window(Tumbling::of(Duration::from_secs(10))).trigger(CountTrigger::of(2));
+///     Outputs::of(&windows.reduce("sums", |sum, number| *sum += number))
+/// })?;
+/// (1..=5).try_for_each(|number| sums.record(1, "a".into(), number))?;
+/// assert_eq!(sums.outputs.take().iter().map(|(_, sum)| *sum).collect::<Vec<_>>(), [1 + 2, 1 + 2 + 3 + 4]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CountTrigger(u64);
 
@@ -320,6 +371,23 @@ impl<T> Trigger<T> for CountTrigger {
 }
 
 /// Fires again and again while event time passes through the window, and at its end.
+/// ```
+/// use sluicegate::stream::{ContinuousEventTimeTrigger, Failure, Harness, Outputs, Tumbling};
+/// use std::time::Duration;
+///
+/// # fn main() -> Result<(), Failure> {
+/// let mut sums = Harness::<String, u64, _>::new(|_, numbers| {
+///     let windows = numbers.window(Tumbling::of(Duration::from_secs(10))).trigger(ContinuousEventTimeTrigger::of(Duration::from_secs(4)));
+///     Outputs::of(&windows.reduce("sums", |sum, number| *sum += number))
+/// })?;
+/// sums.record(1_000, "a".into(), 1)?;
+/// sums.watermark(4_000)?;
+/// sums.record(5_000, "a".into(), 2)?;
+/// sums.watermark(10_000)?;
+/// assert_eq!(sums.outputs.take().iter().map(|(_, sum)| *sum).collect::<Vec<_>>(), [1, 3, 3]); // at 4 s, at 8 s, at the end
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ContinuousEventTimeTrigger(i64);
 
@@ -410,6 +478,21 @@ impl<T> Trigger<T> for ContinuousEventTimeTrigger {
 
 /// Fires again and again while the clock goes on, as long as the window is there. Around windows of event time it shows what they hold so
 /// far; they give out nothing at their end by it.
+/// ```
+/// use sluicegate::stream::{ContinuousProcessingTimeTrigger, Failure, Harness, Outputs, Tumbling};
+/// use std::time::Duration;
+///
+/// # fn main() -> Result<(), Failure> {
+/// let mut sums = Harness::<String, u64, _>::new(|_, numbers| {
+///     let windows = numbers.window(Tumbling::of(Duration::from_secs(10))).trigger(ContinuousProcessingTimeTrigger::of(Duration::from_secs(4)));
+///     Outputs::of(&windows.reduce("sums", |sum, number| *sum += number))
+/// })?;
+/// sums.record(1_000, "a".into(), 1)?;
+/// sums.processing_time(4_000)?;
+/// assert_eq!(sums.outputs.take().iter().map(|(_, sum)| *sum).collect::<Vec<_>>(), [1]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ContinuousProcessingTimeTrigger(i64);
 
@@ -476,6 +559,20 @@ impl<T> Trigger<T> for ContinuousProcessingTimeTrigger {
 }
 
 /// Lets a window forget what it holds whenever another trigger fires it.
+/// ```
+/// use sluicegate::stream::{CountTrigger, Failure, Harness, Outputs, PurgingTrigger, Tumbling};
+/// use std::time::Duration;
+///
+/// # fn main() -> Result<(), Failure> {
+/// let mut sums = Harness::<String, u64, _>::new(|_, numbers| {
+///     let windows = numbers.window(Tumbling::of(Duration::from_secs(10))).trigger(PurgingTrigger::of(CountTrigger::of(2)));
+///     Outputs::of(&windows.reduce("sums", |sum, number| *sum += number))
+/// })?;
+/// (1..=5).try_for_each(|number| sums.record(1, "a".into(), number))?;
+/// assert_eq!(sums.outputs.take().iter().map(|(_, sum)| *sum).collect::<Vec<_>>(), [1 + 2, 3 + 4]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PurgingTrigger<G>(G);
 
