@@ -116,7 +116,7 @@ impl Validate {
                     }
                 }
             }
-            Ok(format!("reads {}, writes {}", plan.input()?, plan.topics.join(", ")))
+            Ok(format!("reads {}, writes {}", plan.inputs()?.join(", "), plan.topics.join(", ")))
         });
         let checks = [
             ("settings", Ok(file)),

@@ -8,11 +8,15 @@ use super::{
     gate::{Gate, Incoming},
     halt::Halt,
     message::{Barrier, BarrierKind, MIN_WATERMARK, Message},
+    pulse::Phase,
     snapshot::OperatorSnapshots,
 };
 use crate::protocol::Failure;
 use crossbeam_channel::Receiver;
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// How long a task sleeps at most when it has nothing to do; it is woken by its channels and by the attempt's end.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -30,7 +34,9 @@ pub fn run<K: Send + 'static, T: Send + 'static>(
     let mut gate = Gate::new(receivers, watermark, context.stop.clone());
     // What a timer emits after the end, or after the last barrier, would be in no checkpoint.
     let mut timers_fire = true;
+    let pulse = Arc::clone(&context.pulse);
     loop {
+        pulse.turn_to(Phase::Timer);
         if timers_fire && parts.alarms.fire()? {
             parts.flush()?;
             parts.tables.maintain()?;
@@ -41,11 +47,13 @@ pub fn run<K: Send + 'static, T: Send + 'static>(
             false => PATIENCE,
         };
         let waiting_since = Instant::now();
+        pulse.turn_to(Phase::Waiting);
         let incoming = gate.next(patience)?;
         let working_since = Instant::now();
         context.metrics.idle(working_since - waiting_since);
         match incoming {
             Incoming::Batch(batch) => {
+                pulse.turn_to(Phase::Record);
                 let mut head = head.borrow_mut();
                 for record in batch {
                     head.collect(record.timestamp, record)?;
@@ -55,14 +63,17 @@ pub fn run<K: Send + 'static, T: Send + 'static>(
                 parts.tables.maintain()?;
             }
             Incoming::Mark(mark) => {
+                pulse.turn_to(Phase::Watermark);
                 head.borrow_mut().mark(mark)?;
                 parts.mark(mark)?;
             }
             Incoming::Barrier(barrier) => {
+                pulse.turn_to(Phase::Barrier);
                 timers_fire &= barrier.kind == BarrierKind::Running;
                 pass(context, parts, head, &mut gate, barrier)?;
             }
             Incoming::End => {
+                pulse.turn_to(Phase::End);
                 timers_fire = false;
                 head.borrow_mut().end()?;
                 parts.end()?;
@@ -110,16 +121,14 @@ fn pass<K, T>(
 mod tests {
     use super::*;
     use crate::engine::{
-        Meter, Stop, Timestamp,
+        Stop, Timestamp,
         chain::{Collector, Downstream},
-        context::RestoredVertex,
         message::Mark,
     };
-    use crate::observe::Metrics;
     use crate::protocol::CheckpointId;
     use crate::state::{Key, KeyGroups};
     use crossbeam_channel::{Sender, bounded, unbounded};
-    use std::{any::Any, cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc};
+    use std::{any::Any, cell::RefCell, rc::Rc};
 
     /// Writes down what comes, and ends the attempt with a record of value 3.
     struct Journal(Rc<RefCell<Vec<String>>>, Stop);
@@ -149,23 +158,7 @@ mod tests {
     }
 
     fn context(receivers: Vec<Box<dyn Any + Send>>, events: Sender<TaskEvent>, stop: Stop) -> TaskContext {
-        TaskContext {
-            task: 0,
-            name: "joined".into(),
-            subtask: 0,
-            parallelism: 1,
-            groups: KeyGroups::default(),
-            restored: Arc::new(RestoredVertex::default()),
-            events,
-            stop,
-            metrics: Meter::new(&Metrics::new(), "joined", 0),
-            state: None,
-            senders: BTreeMap::new(),
-            receivers,
-            commands: None,
-            output: None,
-            input: None,
-        }
+        TaskContext { events, stop, receivers, ..TaskContext::alone("joined", 0, 1, KeyGroups::default()) }
     }
 
     fn record(value: u64) -> Batches<u64, u64> {
