@@ -104,11 +104,12 @@ fn what_the_job_does_not_take_is_not_gathered() {
     });
     let mut count = 0;
     until(|| {
-        lines.read(7, &mut |_, line| {
-            assert_eq!(line.len(), 99);
-            count += 1;
-        })
-        .unwrap();
+        lines
+            .read(7, &mut |_, line| {
+                assert_eq!(line.len(), 99);
+                count += 1;
+            })
+            .unwrap();
         assert!(lines.buffer.capacity() <= 4 * CHUNK, "{}", lines.buffer.capacity());
         count == 100_000
     });

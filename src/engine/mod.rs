@@ -12,8 +12,8 @@
 //! A task owns everything that it touches and talks only through bounded channels, so back-pressure reaches from the broker
 //! to the source without unbounded memory. The graph has no cycle, so it cannot deadlock.
 
-pub(crate) mod alone;
 pub mod alignment;
+pub(crate) mod alone;
 mod attempt;
 pub mod chain;
 mod checkpointer;

@@ -6,13 +6,7 @@ use super::{
     transactions::{LocalTransactions, Sinks},
 };
 use crate::checkpoint::Location;
-use crate::engine::{
-    cluster::Cluster,
-    plan::Plan,
-    sink::Transactions,
-    source::SplitReader,
-    stop::Stop,
-};
+use crate::engine::{cluster::Cluster, plan::Plan, sink::Transactions, source::SplitReader, stop::Stop};
 use crate::protocol::{Failure, JobName, Positions, TopicPartition, recovery::CommittedOffset};
 use std::{
     collections::{BTreeMap, BTreeSet},
