@@ -10,7 +10,7 @@ use super::{
     output::Header,
     pulse::{OperatorPulse, Phase},
     snapshot::OperatorSnapshots,
-    watermark_strategy::WatermarkStrategy,
+    watermark_strategy::{WatermarkStrategy, WithWatermarks},
     watermarks::Partitions,
 };
 use crate::protocol::{CheckpointId, Failure, Positions};
@@ -147,26 +147,7 @@ pub trait Decode: 'static {
     where
         Self: Sized,
     {
-        WithWatermarks { decoder: self, strategy }
-    }
-}
-
-/// A decoder with a [`WatermarkStrategy`].
-pub struct WithWatermarks<D: Decode> {
-    decoder: D,
-    strategy: WatermarkStrategy<D::Out>,
-}
-
-impl<D: Decode> Decode for WithWatermarks<D> {
-    type Out = D::Out;
-
-    #[inline]
-    fn decode(&mut self, record: &RawRecord<'_>) -> Result<(Timestamp, D::Out), Undecodable> {
-        self.decoder.decode(record)
-    }
-
-    fn watermarks(&self) -> WatermarkStrategy<D::Out> {
-        self.strategy.clone()
+        WithWatermarks::of(self, strategy)
     }
 }
 
@@ -317,8 +298,8 @@ pub fn run<D: Decode>(
             partitions.dry(*partition, *offset, now);
         }
         parts.flush()?;
+        task.turn_to(Phase::Watermark);
         if let Some(mark) = partitions.advance(now) {
-            task.turn_to(Phase::Watermark);
             context.metrics.watermark(mark.watermark);
             head.borrow_mut().mark(mark)?;
             dead.borrow_mut().mark(mark)?;

@@ -1,6 +1,10 @@
 //! How a source comes by its watermarks.
 
-use super::{alignment::Aligned, message::MIN_WATERMARK, message::Timestamp};
+use super::{
+    alignment::Aligned,
+    message::{MIN_WATERMARK, Timestamp},
+    source::{Decode, RawRecord, Undecodable},
+};
 use std::{fmt, sync::Arc, time::Duration};
 
 /// Makes the watermarks of one partition out of its records. Each partition of each source task has one of its own; the watermark of the
@@ -185,5 +189,30 @@ impl<T> WatermarkStrategy<T> {
     pub fn with_watermark_alignment(mut self, group: &str, max_drift: Duration) -> Self {
         self.aligned = Some(Aligned { group: group.to_owned(), max_drift });
         self
+    }
+}
+
+/// A decoder with a [`WatermarkStrategy`].
+pub struct WithWatermarks<D: Decode> {
+    decoder: D,
+    strategy: WatermarkStrategy<D::Out>,
+}
+
+impl<D: Decode> WithWatermarks<D> {
+    pub(super) fn of(decoder: D, strategy: WatermarkStrategy<D::Out>) -> Self {
+        Self { decoder, strategy }
+    }
+}
+
+impl<D: Decode> Decode for WithWatermarks<D> {
+    type Out = D::Out;
+
+    #[inline]
+    fn decode(&mut self, record: &RawRecord<'_>) -> Result<(Timestamp, D::Out), Undecodable> {
+        self.decoder.decode(record)
+    }
+
+    fn watermarks(&self) -> WatermarkStrategy<D::Out> {
+        self.strategy.clone()
     }
 }

@@ -3,8 +3,8 @@
 use super::app::{App, Stream};
 use crate::engine::{
     local::{LocalSink, LocalSource},
-    source::{DeadRecord, Decode, WithWatermarks},
-    watermark_strategy::WatermarkStrategy,
+    source::{DeadRecord, Decode},
+    watermark_strategy::{WatermarkStrategy, WithWatermarks},
 };
 use crate::protocol::Failure;
 use serde::Serialize;

@@ -32,8 +32,8 @@ pub use crate::engine::exchange::Keyed;
 pub use crate::engine::local::{LocalSink, LocalSource, Owner, StagedOutput};
 pub use crate::engine::output::RecordWriter;
 pub use crate::engine::snapshot::Redistribution;
-pub use crate::engine::source::{DeadRecord, Decode, LazyHeaders, RawRecord, Round, SplitReader, Undecodable, WithWatermarks};
-pub use crate::engine::watermark_strategy::{WatermarkGenerator, WatermarkOutput, WatermarkStrategy};
+pub use crate::engine::source::{DeadRecord, Decode, LazyHeaders, RawRecord, Round, SplitReader, Undecodable};
+pub use crate::engine::watermark_strategy::{WatermarkGenerator, WatermarkOutput, WatermarkStrategy, WithWatermarks};
 pub use crate::engine::{
     ExponentialDelay, Halt, MAX_WATERMARK, MIN_WATERMARK, OperatorCounter, OperatorEvents, Outgoing, RestartStrategy, Timestamp,
 };
