@@ -1,11 +1,11 @@
 //! Jobs of several sources that wait for each other, watermarks of one's own, and tasks that stall or only wait.
 
 use crate::connectors::{Collected, Collection, FileSource};
+use crate::protocol::FailureKind;
 use crate::stream::{
-    App, Emit, Execution, Halt, Key, KeyedProcess, LocalSink, OperatorContext, Outgoing, Owner, RestartStrategy,
-    Result as OperatorResult, Source, StagedOutput, Timestamp, Tumbling, WatermarkGenerator, WatermarkOutput, WatermarkStrategy,
+    App, Emit, Execution, Key, KeyedProcess, OperatorContext, RestartStrategy, Result as OperatorResult, Source, Timestamp,
+    Tumbling, WatermarkGenerator, WatermarkOutput, WatermarkStrategy,
 };
-use crate::{protocol::Failure, protocol::FailureKind};
 use std::{
     fs,
     io::Write as _,
@@ -246,45 +246,26 @@ fn a_task_that_stalls_fails_the_attempt_and_is_named_with_what_it_was_doing() {
     assert_eq!(output.lines(), ["1", "2", "3"]);
 }
 
-/// Emits more for one record than there is room for.
+/// Emits more for one record than there is room for: seven batches, of which four find it.
 struct Wide;
 
+const WIDE: u64 = 7 * 512;
+
 impl KeyedProcess<u64, u64> for Wide {
-    type Out = String;
-    fn process(&mut self, _: &Key<u64>, _: Timestamp, _: u64, out: &mut Emit<'_, String>) -> Result<(), Halt> {
-        (0..20).try_for_each(|_| out.push("x".repeat(70_000)))
+    type Out = u64;
+    fn process(&mut self, _: &Key<u64>, _: Timestamp, _: u64, out: &mut Emit<'_, u64>) -> OperatorResult<()> {
+        (0..WIDE).try_for_each(|number| out.push(number))
     }
 }
 
-/// A sink that takes more than a second for its first record.
-struct Slow(Collected);
+/// Takes its time for each record, though less than would be a stall; for a batch it takes more.
+struct Slow;
 
-impl LocalSink for Slow {
-    fn take_over(&self, owner: &Owner, committed: Option<&[String]>) -> Result<(), Failure> {
-        self.0.take_over(owner, committed)
-    }
-    fn begin(&self, owner: &Owner) -> Result<Box<dyn StagedOutput>, Failure> {
-        Ok(Box::new(SlowOutput(self.0.begin(owner)?, false)))
-    }
-    fn publish(&self, staged: &[String]) -> Result<(), Failure> {
-        self.0.publish(staged)
-    }
-    fn describe(&self) -> String {
-        "slow".to_owned()
-    }
-}
-
-struct SlowOutput(Box<dyn StagedOutput>, bool);
-
-impl StagedOutput for SlowOutput {
-    fn write(&mut self, record: &Outgoing<'_>) -> Result<(), Failure> {
-        if !std::mem::replace(&mut self.1, true) {
-            thread::sleep(1_500 * MS);
-        }
-        self.0.write(record)
-    }
-    fn finish(self: Box<Self>) -> Result<Vec<String>, Failure> {
-        self.0.finish()
+impl KeyedProcess<u64, u64> for Slow {
+    type Out = u64;
+    fn process(&mut self, _: &Key<u64>, _: Timestamp, number: u64, out: &mut Emit<'_, u64>) -> OperatorResult<()> {
+        thread::sleep(MS);
+        out.push(number)
     }
 }
 
@@ -292,10 +273,12 @@ impl StagedOutput for SlowOutput {
 fn an_operator_that_waits_for_room_in_the_midst_of_a_record_is_not_taken_for_one_that_stalls() {
     let folder = tempfile::tempdir().unwrap();
     let (app, output) = (App::new(), Collected::new());
-    let numbers = app.read("numbers", Collection::of([1_u64])).key_by(|number| *number);
-    numbers.process("wide", |_| |_: &mut OperatorContext<'_, '_>| Ok(Wide)).write_lines("out", Slow(output.clone()));
+    let wide = app.read("numbers", Collection::of([1_u64])).key_by(|number| *number);
+    let wide = wide.process("wide", |_| |_: &mut OperatorContext<'_, '_>| Ok(Wide));
+    let slow = wide.key_by(|_| 0_u64).process("slow", |_| |_: &mut OperatorContext<'_, '_>| Ok(Slow));
+    slow.write_lines("out", output.clone());
     let began = Instant::now();
     often("pressed", folder.path()).task_timeout(300 * MS).run(app).unwrap();
-    assert!(began.elapsed() > 1_500 * MS);
-    assert_eq!(output.lines().len(), 20);
+    assert!(began.elapsed() > WIDE as u32 * MS);
+    assert_eq!(output.lines().len() as u64, WIDE);
 }
