@@ -143,7 +143,7 @@ impl Validate {
         let mut checks = vec![Check { what: "settings", found: Ok(file) }];
         let plan = plan();
         let shown = plan.as_ref().map_err(Failure::clone);
-        let shown = shown.and_then(|plan| Ok(format!("reads {}, writes {}", plan.input()?, plan.topics.join(", "))));
+        let shown = shown.and_then(|plan| Ok(format!("reads {}, writes {}", plan.inputs()?.join(", "), plan.topics.join(", "))));
         checks.push(Check { what: "graph", found: shown });
         if !self.offline {
             checks.push(Check { what: "state.dir", found: validate::writable(&settings.state.dir) });

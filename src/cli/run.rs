@@ -83,8 +83,7 @@ impl Run {
         let plan = graph(&settings)?;
         let mut job = self.job_settings(&settings, from)?;
         let cluster: Arc<dyn Cluster> = if plan.sources.is_empty() && plan.sinks.is_empty() {
-            let input = plan.input()?.to_owned();
-            Arc::new(KafkaCluster::connect(kafka_settings(&settings, &plan), &input, &interrupted)?)
+            Arc::new(KafkaCluster::connect(kafka_settings(&settings, &plan), &plan.inputs()?, &interrupted)?)
         } else {
             // A job whose input ends does so, too.
             let ends = plan.sources.values().all(|source| source.bounded());
@@ -125,6 +124,7 @@ impl Run {
             state: StateSettings { backend: settings.state.backend, ..StateSettings::new(&settings.state.dir, memory) },
             tolerable_failures: settings.checkpoint.tolerable_failures,
             restart: restart_strategy(settings.restart),
+            task_timeout: settings.job.task_timeout,
             bounds: Bounds { until_caught_up: self.until_caught_up, drain: self.drain },
             restore: self.restore.map(CheckpointId),
             from,

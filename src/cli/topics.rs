@@ -43,14 +43,14 @@ struct Create {
 
 /// The topics of a job.
 pub(super) struct Names {
-    pub(super) input: String,
+    pub(super) inputs: Vec<String>,
     pub(super) outputs: Vec<String>,
 }
 
 impl Names {
     /// Those of the order job.
     pub(super) fn of(settings: &Settings) -> Self {
-        Self { input: settings.source.topic.clone(), outputs: settings.topics.all().map(str::to_owned).into() }
+        Self { inputs: vec![settings.source.topic.clone()], outputs: settings.topics.all().map(str::to_owned).into() }
     }
 
     /// Those of a graph; none if it does without Kafka.
@@ -59,12 +59,12 @@ impl Names {
             return Ok(None);
         }
         let outputs: BTreeSet<String> = plan.topics.iter().cloned().collect();
-        Ok(Some(Self { input: plan.input()?.to_owned(), outputs: outputs.into_iter().collect() }))
+        Ok(Some(Self { inputs: plan.inputs()?.into_iter().map(str::to_owned).collect(), outputs: outputs.into_iter().collect() }))
     }
 
-    /// The input topic and the output topics.
+    /// The input topics and the output topics.
     pub(super) fn all(&self) -> Vec<String> {
-        std::iter::once(&self.input).chain(&self.outputs).cloned().collect()
+        self.inputs.iter().chain(&self.outputs).cloned().collect()
     }
 }
 

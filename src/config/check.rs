@@ -89,12 +89,13 @@ impl Check<'_> {
         let groups = self.integer("job.max_parallelism", 1..=32_768).and_then(|n| NonZeroU16::new(u16::try_from(n).ok()?));
         let largest = groups.map_or(32_768, |groups| i64::from(groups.get()));
         let tasks = self.integer("job.parallelism", 0..=largest).and_then(|n| usize::try_from(n).ok());
+        let task_timeout = self.duration_or_off("job.task_timeout");
         let groups = groups?;
         let parallelism = NonZeroUsize::new(tasks?).unwrap_or_else(|| {
             let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
             cores.min(groups.into())
         });
-        Some(Job { name: name?, kind: kind?, parallelism, max_parallelism: groups })
+        Some(Job { name: name?, kind: kind?, parallelism, max_parallelism: groups, task_timeout: task_timeout? })
     }
 
     fn checkpoint(&mut self) -> Option<Checkpoint> {
@@ -160,10 +161,7 @@ impl Check<'_> {
         let start = self.read("source.start", start);
         let out_of_orderness = self.duration("source.max_out_of_orderness", Duration::ZERO..=DAY);
         let idle_timeout = self.duration("source.idle_timeout", Duration::ZERO..=DAY);
-        let discovery = self.read("source.partition_discovery_interval", |value| match text(value).map(|t| duration(&t)) {
-            Ok(Some(d)) if d.is_zero() || (SECOND..=DAY).contains(&d) => Ok(d),
-            _ => Err("allowed is 0s, or 1s to 1d".to_owned()),
-        });
+        let discovery = self.duration_or_off("source.partition_discovery_interval");
         let earliest = self.read("source.min_timestamp", timestamp);
         let latest = self.read("source.max_timestamp", timestamp);
         let bytes = self.read("source.max_record_bytes", |v| in_sizes(v, (1 << 10)..=(64 << 20)));
@@ -177,7 +175,7 @@ impl Check<'_> {
             start: start?,
             max_out_of_orderness: out_of_orderness?,
             idle_timeout: idle_timeout.map(|d| (!d.is_zero()).then_some(d))?,
-            partition_discovery_interval: discovery.map(|d| (!d.is_zero()).then_some(d))?,
+            partition_discovery_interval: discovery?,
             timestamps: earliest?..=latest?,
             max_record_bytes: usize::try_from(bytes?).ok()?,
         })
@@ -381,6 +379,14 @@ impl Check<'_> {
                 return Ok(parsed);
             }
             Err(format!("allowed is {} to {}", show_duration(*range.start()), show_duration(*range.end())))
+        })
+    }
+
+    /// A second to a day; 0s, which becomes none, turns off what it is for.
+    fn duration_or_off(&mut self, key: &str) -> Option<Option<Duration>> {
+        self.read(key, |value| match text(value).map(|t| duration(&t)) {
+            Ok(Some(d)) if d.is_zero() || (SECOND..=DAY).contains(&d) => Ok((!d.is_zero()).then_some(d)),
+            _ => Err("allowed is 0s, or 1s to 1d".to_owned()),
         })
     }
 

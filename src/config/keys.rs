@@ -38,6 +38,12 @@ pub const KEYS: &[Key] = &[
         "1 to 32768",
         "Number of key groups that the state is divided into. Fixed for the life of a job.",
     ),
+    key(
+        "job.task_timeout",
+        "5min",
+        "0s, or 1s to 1d",
+        "A task that is busy with one record, watermark or barrier for longer has stalled, and the attempt fails; waiting for input, for room further down or for a broker does not count. 0s means that it may take as long as it takes.",
+    ),
     key("kafka.bootstrap_servers", "localhost:9092", "host:port, several with commas", "Brokers to begin with."),
     key(
         "kafka.group",

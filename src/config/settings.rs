@@ -49,6 +49,8 @@ pub struct Job {
     pub parallelism: NonZeroUsize,
     /// Number of key groups.
     pub max_parallelism: NonZeroU16,
+    /// A task that is busy with one thing for longer has stalled; none: it may take as long as it takes.
+    pub task_timeout: Option<Duration>,
 }
 
 /// The built-in jobs.

@@ -192,6 +192,8 @@ fn folders_topics_and_sizes_that_do_not_fit_together_are_refused() {
         (vec!["checkpoint.storage=hdfs://name/x"], "hdfs: is not known"),
         (vec!["checkpoint.storage=s3://localhost:9000/x"], "AWS_ENDPOINT_URL"),
         (vec!["job.parallelism=9", "job.max_parallelism=8"], "from 0 to 8"),
+        (vec!["job.task_timeout=500ms"], "0s, or 1s to 1d"),
+        (vec!["job.tasktimeout=1s"], "did you mean job.task_timeout?"),
         (vec!["log.level=loud"], "error, warn, info"),
         (vec!["http.listen=9464"], "host:port"),
         (vec!["source.start=yesterday"], "\"earliest\", \"latest\""),
@@ -213,6 +215,7 @@ fn every_form_of_start_and_switch_is_read() {
     assert_eq!(start("{ timestamp = \"2026-01-01T00:00:00Z\" }"), Start::Timestamp(1_767_225_600_000));
     assert_eq!(start("{ timestamp = 17 }"), Start::Timestamp(17));
     assert_eq!(start("{ offsets = { 0 = 120, 11 = 80 } }"), Start::Offsets([(0, 120), (11, 80)].into()));
+    assert_eq!(load(&with(&["job.task_timeout=0s"])).unwrap().job.task_timeout, None);
     let off = load(&with(&["http.listen=off", "source.idle_timeout=0s", "source.partition_discovery_interval=0s"])).unwrap();
     assert_eq!((off.http.listen, off.source.idle_timeout, off.source.partition_discovery_interval), (None, None, None));
     let storage = |text: &str| load(&with(&[&format!("checkpoint.storage={text}")])).unwrap().checkpoint.storage;

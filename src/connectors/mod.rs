@@ -5,6 +5,7 @@
 //! | [`FileSource`] | byte | at the end of the files, or never ([`FileSource::follow`]) |
 //! | [`Collection`] | index | yes |
 //! | [`Generator`] | sequence number | after [`Generator::count`], or never |
+//! | [`SocketSource`] | line, but it cannot be read again | when the other end closes, or never ([`SocketSource::reconnect`]) |
 //!
 //! | sink | guarantee |
 //! | --- | --- |
@@ -25,6 +26,7 @@ mod file_source;
 mod generator;
 pub mod orders_load;
 mod random;
+mod socket_source;
 mod splits;
 mod stdout;
 
@@ -34,4 +36,5 @@ pub use file_sink::FileSink;
 pub use file_source::{FileDecoder, FileSource};
 pub use generator::{Generator, GeneratorDecoder};
 pub use random::Random;
+pub use socket_source::{SocketDecoder, SocketSource};
 pub use stdout::Stdout;

@@ -1,6 +1,7 @@
 //! One attempt: every thread of a running job, from a recovered state to an ending.
 
 use super::{
+    alignment::Alignment,
     checkpointer::{Checkpointer, Request},
     clock::Clock,
     committer::Committer,
@@ -13,9 +14,11 @@ use super::{
     meter::Meter,
     output::OutputBatch,
     plan::{Plan, Vertex, VertexKind},
+    pulse::Phase,
     sink::{Sealed, Sink, Transactions},
     source::SourceInput,
     stop::Stop,
+    watchdog::Watchdog,
 };
 use crate::checkpoint::{Collector, Storage, Uploaded};
 use crate::observe::Metrics;
@@ -80,6 +83,8 @@ pub struct Attempt {
     pub bounds: Bounds,
     /// Looks for new partitions, if it is to.
     pub discovery: Option<Discovery>,
+    /// A task that is at the same thing for so long has stalled.
+    pub task_timeout: Option<Duration>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Told of each commit.
@@ -215,6 +220,7 @@ impl Attempt {
         let restored_states = Arc::new(std::mem::take(&mut self.restored_states));
         let (mut outputs, mut source_commands, mut vertex_of_task) = (Vec::new(), Vec::new(), Vec::new());
         let mut contexts: Vec<(Vertex, TaskContext)> = Vec::new();
+        let alignment = Arc::new(Alignment::of(self.sources.values().map(Vec::len).sum()));
 
         for (index, vertex) in self.plan.vertices.clone().into_iter().enumerate() {
             let restored = Arc::new(self.restored.remove(&index).unwrap_or_default());
@@ -226,11 +232,14 @@ impl Attempt {
                     outputs.push(receiver);
                     sender
                 });
-                let commands = matches!(vertex.kind, VertexKind::Source { .. }).then(|| {
-                    let (sender, receiver) = unbounded::<SourceCommand>();
-                    source_commands.push(sender);
-                    receiver
-                });
+                let commands = match &vertex.kind {
+                    VertexKind::Keyed => None,
+                    VertexKind::Source { topic } => {
+                        let (sender, receiver) = unbounded::<SourceCommand>();
+                        source_commands.push((topic.as_str().into(), sender));
+                        Some(receiver)
+                    }
+                };
                 let edges = self.plan.edges.iter().enumerate().filter(|(_, edge)| edge.from == index);
                 let senders = edges.filter_map(|(edge, _)| Some((edge, wiring.senders.remove(&(edge, subtask))?))).collect();
                 let mut ports = BTreeMap::new();
@@ -254,6 +263,8 @@ impl Attempt {
                     events: events.clone(),
                     stop: self.stop.clone(),
                     metrics: Meter::new(&self.metrics, &vertex.name, subtask),
+                    pulse: Arc::default(),
+                    alignment: Arc::clone(&alignment),
                     state: Some(state),
                     senders,
                     receivers: wiring.receivers.remove(&(index, subtask)).unwrap_or_default(),
@@ -309,9 +320,22 @@ impl Attempt {
             clock: Clock::system(),
         });
         let driver = if self.plan.states.is_empty() { driver.without_tables(Arc::clone(&self.store)) } else { driver };
+        let mut watchdog = self.task_timeout.map(Watchdog::new);
         for (vertex, mut context) in contexts {
             let name = format!("{}-{}", vertex.name, context.subtask);
-            threads.start(name, move || (vertex.run)(&mut context))?;
+            if let Some(watchdog) = &mut watchdog {
+                watchdog.watch(name.clone(), Arc::clone(&context.pulse));
+            }
+            threads.start(name, move || {
+                context.pulse.begin();
+                let ended = (vertex.run)(&mut context);
+                context.pulse.turn_to(Phase::Waiting);
+                ended
+            })?;
+        }
+        if let Some(watchdog) = watchdog {
+            let (events, stop) = (events.clone(), self.stop.clone());
+            threads.start("watchdog".to_owned(), move || watchdog.run(&events, &stop))?;
         }
         if let Some(discovery) = self.discovery {
             let (events, stop) = (events.clone(), self.stop);

@@ -2,6 +2,7 @@
 
 use super::meter::Meter;
 use super::{
+    alignment::Alignment,
     event::{SourceCommand, TaskEvent},
     exchange::{ExchangePort, Keyed},
     frozen::Tables,
@@ -10,6 +11,7 @@ use super::{
     output::{OutputBatch, OutputPort},
     port::{Port, Waiting},
     processing_time::{Alarms, ProcessingTime, Timed},
+    pulse::{OperatorPulse, Pulse},
     snapshot::{ElementKind, NamedElement, Redistribution, redistribute},
     stop::Stop,
 };
@@ -82,6 +84,10 @@ pub struct TaskContext {
     pub stop: Stop,
     /// Counters of this task.
     pub metrics: Meter,
+    /// What it is doing, for the watchdog.
+    pub pulse: Arc<Pulse>,
+    /// Where sources wait for each other.
+    pub alignment: Arc<Alignment>,
     /// What state tables are made with; none in tasks without state.
     pub state: Option<TaskState>,
     /// Channels to downstream tasks, by edge.
@@ -139,7 +145,7 @@ impl<'a> Builder<'a> {
     }
 
     fn waiting(&self) -> Waiting {
-        Waiting::new(self.context.stop.clone(), self.parts.tables.clone())
+        Waiting::new(self.context.stop.clone(), self.parts.tables.clone(), Arc::clone(&self.context.pulse))
     }
 
     /// The port of an edge; consumers of several streams may share it.
@@ -188,6 +194,11 @@ impl<'a> Builder<'a> {
         let table = Rc::new(RefCell::new(table));
         self.parts.tables.add(Rc::clone(&table) as Rc<RefCell<dyn AnyTable>>);
         Ok(table)
+    }
+
+    /// One more operator of the task, for whoever watches what the task is doing.
+    pub fn pulse(&self, operator: &str) -> OperatorPulse {
+        OperatorPulse::of(&self.context.pulse, operator)
     }
 
     /// The processing time of the task.
@@ -259,6 +270,8 @@ impl TaskContext {
             events: unbounded().0,
             stop: Stop::new(),
             metrics: Meter::new(&Metrics::new(), name, subtask),
+            pulse: Arc::default(),
+            alignment: Arc::default(),
             state: None,
             senders: BTreeMap::new(),
             receivers: Vec::new(),

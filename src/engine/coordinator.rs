@@ -50,8 +50,8 @@ pub struct Bounds {
 
 /// The ends of the channels that the coordinator writes to.
 pub struct Links {
-    /// One for each source task.
-    pub sources: Vec<Sender<SourceCommand>>,
+    /// One for each source task, with the topic that it reads.
+    pub sources: Vec<(Arc<str>, Sender<SourceCommand>)>,
     /// To the checkpointer.
     pub checkpointer: Sender<Request>,
     /// To the committer.
@@ -380,7 +380,7 @@ impl Driver {
             Trigger::Start | Trigger::Interval | Trigger::Savepoint => BarrierKind::Running,
         };
         self.blueprint.begin(trigger);
-        for source in &self.links.sources {
+        for (_, source) in &self.links.sources {
             let command = SourceCommand::Inject(Barrier { checkpoint, kind });
             source.send(command).map_err(|_| Failure::attempt("a source has ended"))?;
         }
@@ -394,13 +394,13 @@ impl Driver {
         self.links.checkpointer.send(request).map_err(|_| Failure::attempt("the checkpointer has ended"))
     }
 
-    /// Gives new partitions to the sources in turn.
+    /// Gives new partitions to the source tasks of their topic in turn.
     fn add_partitions(&mut self, positions: &Positions) -> Result<(), Failure> {
-        let sources = self.links.sources.len().max(1);
         self.blueprint.began.extend(positions.clone());
         for (partition, offset) in positions {
-            let index = usize::try_from(partition.partition).unwrap_or(0) % sources;
-            let Some(source) = self.links.sources.get(index) else { continue };
+            let of_topic = || self.links.sources.iter().filter(|(topic, _)| *topic == partition.topic);
+            let index = usize::try_from(partition.partition).unwrap_or(0) % of_topic().count().max(1);
+            let Some((_, source)) = of_topic().nth(index) else { continue };
             tracing::info!(%partition, offset, "new partition");
             let one = Positions::from([(partition.clone(), *offset)]);
             source.send(SourceCommand::Add(one)).map_err(|_| Failure::attempt("a source has ended"))?;

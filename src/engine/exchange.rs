@@ -173,11 +173,13 @@ mod tests {
     use super::*;
     use crate::engine::{frozen::Tables, stop::Stop};
     use crossbeam_channel::bounded;
+    use std::sync::Arc;
 
     #[test]
     fn a_broadcast_record_reaches_every_task_and_a_keyed_one_the_owner_of_its_key() {
         let (senders, receivers): (Vec<ExchangeSender<u64, u64>>, Vec<_>) = (0..3).map(|_| bounded(4)).unzip();
-        let port = Rc::new(RefCell::new(ExchangePort::new(senders, Waiting::new(Stop::new(), Tables::default()))));
+        let port =
+            Rc::new(RefCell::new(ExchangePort::new(senders, Waiting::new(Stop::new(), Tables::default(), Arc::default()))));
         let groups = KeyGroups::default();
         let mut keyed = KeyBy::new(Rc::clone(&port), |value: &u64| *value, groups);
         let mut broadcast = Broadcast::new(Rc::clone(&port), |value: u64| value + 1_000);

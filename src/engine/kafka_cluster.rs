@@ -54,10 +54,19 @@ pub struct KafkaCluster {
 
 impl KafkaCluster {
     /// Waits for a broker, for `patience` at most; refuses missing topics, and warns of limits that the job cannot keep.
-    pub fn connect(settings: KafkaSettings, input: &str, cancel: &AtomicBool) -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    /// Fatal: a topic is not there; or several are read, and they are to begin at the same offsets. Transient: no broker answers.
+    pub fn connect(settings: KafkaSettings, inputs: &[&str], cancel: &AtomicBool) -> Result<Self, Failure> {
+        if let (Start::Offsets(_), [_, _, ..]) = (&settings.start, inputs) {
+            return Err(Failure::fatal(format!(
+                "source.start names offsets of partitions, and the job reads several topics: {}; allowed are earliest, latest, or a timestamp",
+                inputs.join(", ")
+            )));
+        }
         let asking = Arc::new(kafka::Cluster::connect(&settings.connection, settings.patience, cancel)?);
         let mut topics = settings.output_topics.clone();
-        topics.push(input.to_owned());
+        topics.extend(inputs.iter().map(|topic| (*topic).to_owned()));
         asking.require(&topics)?;
         // Beside the start: each question about configuration costs 100 ms in the client. A transaction timeout over the
         // broker's limit is refused by the first initialisation of a producer anyhow; this says what to change.
@@ -170,6 +179,10 @@ impl SplitReader for KafkaReader {
 
     fn lag(&self, positions: &Positions) -> Vec<(i32, i64)> {
         self.0.lag(positions)
+    }
+
+    fn waits_for_others(&self) -> bool {
+        true
     }
 }
 

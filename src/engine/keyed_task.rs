@@ -8,11 +8,15 @@ use super::{
     gate::{Gate, Incoming},
     halt::Halt,
     message::{Barrier, BarrierKind, MIN_WATERMARK, Message},
+    pulse::Phase,
     snapshot::OperatorSnapshots,
 };
 use crate::protocol::Failure;
 use crossbeam_channel::Receiver;
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// How long a task sleeps at most when it has nothing to do; it is woken by its channels and by the attempt's end.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -30,7 +34,9 @@ pub fn run<K: Send + 'static, T: Send + 'static>(
     let mut gate = Gate::new(receivers, watermark, context.stop.clone());
     // What a timer emits after the end, or after the last barrier, would be in no checkpoint.
     let mut timers_fire = true;
+    let pulse = Arc::clone(&context.pulse);
     loop {
+        pulse.turn_to(Phase::Timer);
         if timers_fire && parts.alarms.fire()? {
             parts.flush()?;
             parts.tables.maintain()?;
@@ -41,11 +47,13 @@ pub fn run<K: Send + 'static, T: Send + 'static>(
             false => PATIENCE,
         };
         let waiting_since = Instant::now();
+        pulse.turn_to(Phase::Waiting);
         let incoming = gate.next(patience)?;
         let working_since = Instant::now();
         context.metrics.idle(working_since - waiting_since);
         match incoming {
             Incoming::Batch(batch) => {
+                pulse.turn_to(Phase::Record);
                 let mut head = head.borrow_mut();
                 for record in batch {
                     head.collect(record.timestamp, record)?;
@@ -55,14 +63,17 @@ pub fn run<K: Send + 'static, T: Send + 'static>(
                 parts.tables.maintain()?;
             }
             Incoming::Mark(mark) => {
+                pulse.turn_to(Phase::Watermark);
                 head.borrow_mut().mark(mark)?;
                 parts.mark(mark)?;
             }
             Incoming::Barrier(barrier) => {
+                pulse.turn_to(Phase::Barrier);
                 timers_fire &= barrier.kind == BarrierKind::Running;
                 pass(context, parts, head, &mut gate, barrier)?;
             }
             Incoming::End => {
+                pulse.turn_to(Phase::End);
                 timers_fire = false;
                 head.borrow_mut().end()?;
                 parts.end()?;

@@ -12,6 +12,7 @@
 //! A task owns everything that it touches and talks only through bounded channels, so back-pressure reaches from the broker
 //! to the source without unbounded memory. The graph has no cycle, so it cannot deadlock.
 
+pub mod alignment;
 pub(crate) mod alone;
 mod attempt;
 pub mod chain;
@@ -37,6 +38,7 @@ pub mod output;
 pub mod plan;
 mod port;
 pub mod processing_time;
+pub mod pulse;
 mod recovery;
 mod restart;
 mod restoring;
@@ -47,6 +49,8 @@ pub mod snapshot;
 pub mod source;
 mod stop;
 mod supervisor;
+mod watchdog;
+pub mod watermark_strategy;
 mod watermarks;
 
 pub use coordinator::{Ask, Bounds, Schedule};

@@ -82,16 +82,22 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The topic that the job reads.
+    /// The topics that the job reads, in the order of its sources.
     ///
     /// # Errors
-    /// Fatal: there is no source.
-    pub fn input(&self) -> Result<&str, Failure> {
-        let mut topics = self.vertices.iter().filter_map(|vertex| match &vertex.kind {
-            VertexKind::Source { topic } => Some(topic.as_str()),
-            VertexKind::Keyed => None,
-        });
-        topics.next().ok_or_else(|| Failure::fatal("the graph has no source"))
+    /// Fatal: there is no source, or two read the same topic.
+    pub fn inputs(&self) -> Result<Vec<&str>, Failure> {
+        let mut topics = Vec::new();
+        for vertex in &self.vertices {
+            let VertexKind::Source { topic } = &vertex.kind else { continue };
+            if topics.contains(&topic.as_str()) {
+                return Err(Failure::fatal(format!(
+                    "two sources read topic {topic:?}: its positions are committed once. Give the stream of one source to both consumers"
+                )));
+            }
+            topics.push(topic.as_str());
+        }
+        if topics.is_empty() { Err(Failure::fatal("the graph has no source")) } else { Ok(topics) }
     }
 
     /// A text that is the same for the same graph: names of vertices, operators, states and topics.

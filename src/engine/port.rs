@@ -1,8 +1,17 @@
 //! Where records leave a task.
 
-use super::{frozen::Tables, halt::Halt, message::Barrier, message::Mark, stop::Stop};
+use super::{
+    frozen::Tables,
+    halt::Halt,
+    message::{Barrier, Mark},
+    pulse::{Phase, Pulse},
+    stop::Stop,
+};
 use crossbeam_channel::{SendTimeoutError, Sender, TrySendError};
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// The sending side of a task's edges. Called by the task, not by its operators: marks, barriers and the end reach the
 /// ports after every operator of the task has acted on them.
@@ -23,23 +32,28 @@ pub trait Port {
 pub struct Waiting {
     stop: Stop,
     tables: Tables,
+    pulse: Arc<Pulse>,
     blocked: Duration,
 }
 
 impl Waiting {
-    /// Waits until there is room or the attempt ends; encodes what is frozen of `tables` meanwhile.
-    pub fn new(stop: Stop, tables: Tables) -> Self {
-        Self { stop, tables, blocked: Duration::ZERO }
+    /// Waits until there is room or the attempt ends; encodes what is frozen of `tables` meanwhile, and says on `pulse` that it waits.
+    pub fn new(stop: Stop, tables: Tables, pulse: Arc<Pulse>) -> Self {
+        Self { stop, tables, pulse, blocked: Duration::ZERO }
     }
 
     /// Sends with back-pressure.
     pub fn send<M>(&mut self, sender: &Sender<M>, message: M) -> Result<(), Halt> {
         let mut message = match sender.try_send(message) {
-            Ok(()) => return Ok(()),
+            Ok(()) => {
+                self.pulse.beat();
+                return Ok(());
+            }
             Err(TrySendError::Disconnected(_)) => return Err(Halt::Stopped),
             Err(TrySendError::Full(message)) => message,
         };
         let since = Instant::now();
+        let working = self.pulse.visit(Phase::Waiting);
         loop {
             self.stop.check()?;
             self.tables.encode_slice()?;
@@ -50,6 +64,7 @@ impl Waiting {
                 Err(SendTimeoutError::Timeout(message)) => message,
             };
         }
+        self.pulse.leave(working);
         self.blocked += since.elapsed();
         Ok(())
     }

@@ -118,8 +118,8 @@ pub fn recover(cluster: &dyn Cluster, storage: &Storage, identity: Identity<'_>,
     let stored = stored_manifests(storage, BTreeSet::new())?;
     let older = stored.values().flatten().map(|manifest| &manifest.transactional_ids);
     let mut fenced = recovery::ids_to_fence(identity.ids, older);
-    let topic = source_topic(identity.plan)?;
-    let witness = witness(cluster, topic)?;
+    let topics = identity.plan.inputs()?;
+    let witness = witness(cluster, topics.first().copied().unwrap_or_default())?;
     let mut transactions = cluster.transactions(&fenced, identity.ids, &witness, stop)?;
     failpoint::hit("during-recovery")?;
     // Until every id that the committed manifest names is fenced.
@@ -148,7 +148,7 @@ pub fn recover(cluster: &dyn Cluster, storage: &Storage, identity: Identity<'_>,
                 let pointer = Pointer::to(identity.job, &restore.manifest);
                 let (manifest, reference) =
                     storage.read_committed(&pointer).map_err(|refused| second_look(refused, &mut *transactions))?;
-                check_compatible(&manifest, &identity, topic)?;
+                check_compatible(&manifest, &identity, &topics)?;
                 let new: Vec<TopicPartition> = restore.new_partitions.into_iter().collect();
                 let mut positions = restore.positions;
                 if !new.is_empty() {
@@ -160,7 +160,7 @@ pub fn recover(cluster: &dyn Cluster, storage: &Storage, identity: Identity<'_>,
             recovery::Recovery::Begin(begin) => {
                 let Some(from) = identity.from else { return Err(Failure::fatal("there is no savepoint to begin from")) };
                 let savepoint = from.savepoint.clone();
-                check_compatible(&savepoint.manifest, &identity, topic)
+                check_compatible(&savepoint.manifest, &identity, &topics)
                     .map_err(|refused| refused.context(format_args!("savepoint {}", savepoint.location)))?;
                 if !begin.again.is_empty() {
                     let records: u64 = begin.again.values().sum();
@@ -190,9 +190,13 @@ pub fn second_look(refused: Failure, transactions: &mut dyn Transactions) -> Fai
     }
 }
 
-/// The topic that the job reads.
-pub fn source_topic(plan: &Plan) -> Result<&str, Failure> {
-    plan.input()
+/// The partitions of all topics that the job reads, as they are now.
+pub fn input_partitions(cluster: &dyn Cluster, plan: &Plan) -> Result<Vec<TopicPartition>, Failure> {
+    let mut partitions = Vec::new();
+    for topic in plan.inputs()? {
+        partitions.extend(cluster.partitions(topic)?.into_iter().map(|number| TopicPartition::new(topic, number)));
+    }
+    Ok(partitions)
 }
 
 fn witness(cluster: &dyn Cluster, topic: &str) -> Result<TopicPartition, Failure> {
@@ -211,9 +215,7 @@ fn evidence(
     fenced: &BTreeSet<String>,
     stop: &Stop,
 ) -> Result<Evidence, Failure> {
-    let topic = source_topic(identity.plan)?;
-    let partitions: Vec<TopicPartition> =
-        cluster.partitions(topic)?.into_iter().map(|number| TopicPartition::new(topic, number)).collect();
+    let partitions = input_partitions(cluster, identity.plan)?;
     let committed = cluster.committed(&partitions, stop)?;
     // The named one is asked for by its name: a list may lag behind.
     let named = committed.values().flatten().filter_map(|at| at.metadata.parse::<Pointer>().ok());
@@ -251,17 +253,20 @@ fn committed_now(
 }
 
 /// Names are identity: a checkpoint is restored only into the operators that wrote it, and into states that can read it.
-fn check_compatible(manifest: &Manifest, identity: &Identity<'_>, topic: &str) -> Result<(), Failure> {
+fn check_compatible(manifest: &Manifest, identity: &Identity<'_>, topics: &[&str]) -> Result<(), Failure> {
     if manifest.max_parallelism != u32::from(identity.max_parallelism) {
         return Err(Failure::refused(format!(
             "checkpoint {} was written with job.max_parallelism = {}, the settings say {}: it is fixed for the life of a job",
             manifest.checkpoint, manifest.max_parallelism, identity.max_parallelism
         )));
     }
-    if let Some(other) = manifest.input.iter().find(|input| input.topic != topic) {
+    if let Some(other) = manifest.input.iter().find(|input| !topics.contains(&input.topic.as_str())) {
         return Err(Failure::refused(format!(
-            "checkpoint {} has read topic {}, the settings say {topic} (source.topic): its state belongs to that input",
-            manifest.checkpoint, other.topic
+            "checkpoint {} has read topic {}, the job reads {} (source.topic, or the names of its sources): its state belongs to that \
+             input",
+            manifest.checkpoint,
+            other.topic,
+            topics.join(", ")
         )));
     }
     let dropped = identity.from.is_some_and(|from| from.allow_non_restored_state);
@@ -360,7 +365,7 @@ mod tests {
     fn check(manifest: &Manifest, plan: &Plan, topic: &str) -> Result<(), String> {
         let job = "shop".parse().unwrap();
         let identity = Identity { job: &job, group: "g", ids: &[], plan, max_parallelism: 128, restore: None, from: None };
-        check_compatible(manifest, &identity, topic).map_err(|failure| {
+        check_compatible(manifest, &identity, &[topic]).map_err(|failure| {
             assert_eq!(failure.kind, FailureKind::Refused);
             failure.message
         })

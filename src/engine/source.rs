@@ -8,7 +8,9 @@ use super::{
     message::{BarrierKind, MAX_WATERMARK, Mark, Timestamp},
     meter::Meter,
     output::Header,
+    pulse::{OperatorPulse, Phase},
     snapshot::OperatorSnapshots,
+    watermark_strategy::{WatermarkStrategy, WithWatermarks},
     watermarks::Partitions,
 };
 use crate::protocol::{CheckpointId, Failure, Positions};
@@ -90,6 +92,15 @@ pub trait SplitReader: Send {
     fn add(&mut self, positions: &Positions) -> Result<(), Failure>;
     /// Per partition, how many records the topic holds behind `positions`, as far as the reader knows without asking.
     fn lag(&self, positions: &Positions) -> Vec<(i32, i64)>;
+    /// Whether no record will ever come: the input has ended at a place that nobody could know before.
+    fn ended(&self) -> bool {
+        false
+    }
+    /// Whether reading waits for what is not of this process, such as a broker. Then it may take as long as it takes; otherwise a read
+    /// that takes longer than `job.task_timeout` counts as a stall.
+    fn waits_for_others(&self) -> bool {
+        false
+    }
 }
 
 /// Why a record cannot be used. It goes to the dead letters.
@@ -122,6 +133,37 @@ pub trait Decode: 'static {
     type Out: 'static;
     /// Event time and record.
     fn decode(&mut self, record: &RawRecord<'_>) -> Result<(Timestamp, Self::Out), Undecodable>;
+
+    /// How watermarks are made of the timestamps; [`Decode::with_watermarks`] gives a decoder another way.
+    fn watermarks(&self) -> WatermarkStrategy<Self::Out> {
+        WatermarkStrategy::from_settings()
+    }
+
+    /// The same decoder, for a source whose watermarks are made as `strategy` says.
+    ///
+    /// ```
+    /// use sluicegate::stream::{App, Decode, RawRecord, Timestamp, Undecodable, WatermarkStrategy};
+    /// # use std::time::Duration;
+    ///
+    /// /// Takes the record's timestamp, and the length of its value.
+    /// struct Length;
+    ///
+    /// impl Decode for Length {
+    ///     type Out = usize;
+    ///     fn decode(&mut self, record: &RawRecord<'_>) -> Result<(Timestamp, usize), Undecodable> {
+    ///         Ok((record.timestamp.unwrap_or_default(), record.value.map_or(0, <[u8]>::len)))
+    ///     }
+    /// }
+    ///
+    /// let in_order = || Length.with_watermarks(WatermarkStrategy::for_monotonous_timestamps());
+    /// let (lengths, _) = App::new().source("lengths", "texts", in_order);
+    /// ```
+    fn with_watermarks(self, strategy: WatermarkStrategy<Self::Out>) -> WithWatermarks<Self>
+    where
+        Self: Sized,
+    {
+        WithWatermarks::of(self, strategy)
+    }
 }
 
 /// A function is a decoder.
@@ -180,6 +222,8 @@ pub struct SourceInput {
     /// Whether the first barrier comes before the first record: at the first start of all, whose checkpoint holds nothing but where
     /// the job begins.
     pub barrier_first: bool,
+    /// Whether the job ends when it has caught up: then nobody has to wait for a source that has.
+    pub ends: bool,
 }
 
 /// Reads until the attempt ends.
@@ -200,10 +244,13 @@ pub fn run<D: Decode>(
         idle_timeout,
         first_checkpoint,
         mut barrier_first,
+        ends,
     } = *input.ok_or_else(|| Failure::fatal(format!("source {} has no reader", context.name)))?;
     let commands = context.commands.take();
     let commands = commands.ok_or_else(|| Failure::fatal(format!("source {} has no commands", context.name)))?;
-    let mut partitions = Partitions::new(out_of_orderness, idle_timeout);
+    let strategy = decoder.watermarks();
+    let mut alignment = context.alignment.enter(strategy.aligned.as_ref());
+    let mut partitions = Partitions::new(&strategy, out_of_orderness, idle_timeout);
     for state in begin {
         let target = targets.get(&state.partition).copied().unwrap_or(0);
         partitions.add(state.partition, state.offset, state.max_timestamp, target);
@@ -211,11 +258,22 @@ pub fn run<D: Decode>(
     let mut refused = Refused { dead, stage: Arc::clone(&context.name), checkpoint: first_checkpoint };
     let mut caught_up = false;
     let mut lag_due = Instant::now();
+    let task = Arc::clone(&context.pulse);
+    let pulse = OperatorPulse::of(&task, &context.name);
+    let reading = if reader.waits_for_others() { Phase::Waiting } else { Phase::Reading };
     loop {
         context.stop.check()?;
-        let command = if barrier_first { commands.recv_timeout(PATIENCE) } else { commands.try_recv().map_err(timed) };
+        // Barriers pass at once, whoever has to wait for whom.
+        let waiting_since = Instant::now();
+        let ahead = alignment.as_mut().is_some_and(|member| member.must_wait());
+        task.turn_to(Phase::Waiting);
+        let command = match barrier_first || ahead {
+            true => commands.recv_timeout(PATIENCE),
+            false => commands.try_recv().map_err(timed),
+        };
         match command {
             Ok(SourceCommand::Inject(barrier)) => {
+                task.turn_to(Phase::Barrier);
                 barrier_first = false;
                 refused.barrier(barrier.checkpoint)?;
                 if barrier.kind == BarrierKind::Drain {
@@ -233,6 +291,7 @@ pub fn run<D: Decode>(
                 context.report(TaskEvent::Acknowledged { checkpoint: barrier.checkpoint, task: context.task, snapshot })?;
                 if barrier.kind != BarrierKind::Running {
                     // What was read up to here is all there will be; the attempt's end closes the channels.
+                    task.turn_to(Phase::Waiting);
                     let _ = context.stop.signal().recv();
                     return Err(Halt::Stopped);
                 }
@@ -249,20 +308,38 @@ pub fn run<D: Decode>(
         }
         let since = Instant::now();
         let mut bytes = 0;
-        let round = read(&mut *reader, &mut partitions, decoder, head, &refused, &context.metrics, &mut bytes)?;
+        let round = if ahead {
+            partitions.not_read_for(since - waiting_since);
+            context.metrics.blocked(since - waiting_since);
+            Round::default()
+        } else {
+            task.turn_to(reading);
+            let outside = pulse.enter();
+            let to = (head, &refused, &pulse);
+            let round = read(&mut *reader, &mut partitions, decoder, to, &context.metrics, &mut bytes)?;
+            pulse.leave(outside);
+            round
+        };
         let now = Instant::now();
         for (partition, offset) in &round.dry {
             partitions.dry(*partition, *offset, now);
         }
         parts.flush()?;
+        task.turn_to(Phase::Watermark);
         if let Some(mark) = partitions.advance(now) {
             context.metrics.watermark(mark.watermark);
             head.borrow_mut().mark(mark)?;
             dead.borrow_mut().mark(mark)?;
             parts.mark(mark)?;
         }
-        if !caught_up && partitions.caught_up() {
+        if let Some(member) = &alignment {
+            member.report(partitions.mark());
+        }
+        if !caught_up && (partitions.caught_up() || reader.ended()) {
             caught_up = true;
+            if let Some(member) = alignment.as_mut().filter(|_| ends) {
+                member.leave();
+            }
             context.report(TaskEvent::CaughtUp { task: context.task })?;
         }
         if now >= lag_due {
@@ -311,10 +388,9 @@ impl Refused<'_> {
 
 fn read<D: Decode>(
     reader: &mut dyn SplitReader,
-    partitions: &mut Partitions,
+    partitions: &mut Partitions<D::Out>,
     decoder: &mut D,
-    head: &Shared<D::Out>,
-    refused: &Refused<'_>,
+    (head, refused, pulse): (&Shared<D::Out>, &Refused<'_>, &OperatorPulse),
     meter: &Meter,
     bytes: &mut u64,
 ) -> Result<Round, Halt> {
@@ -325,9 +401,10 @@ fn read<D: Decode>(
             return;
         }
         *bytes += record.value.map_or(0, <[u8]>::len) as u64;
+        let reading = pulse.visit(Phase::Record);
         let outcome = match decoder.decode(&record) {
             Ok((timestamp, value)) => {
-                partitions.record(record.partition, record.offset, Some(timestamp));
+                partitions.record(record.partition, record.offset, Some((timestamp, &value)));
                 head.collect(timestamp, value)
             }
             Err(error) => {
@@ -349,6 +426,7 @@ fn read<D: Decode>(
             }
         };
         halted = outcome.err();
+        pulse.leave(reading);
     })?;
     match halted {
         Some(halt) => Err(halt),

@@ -9,7 +9,7 @@ use super::{
     evolution,
     manifest::Blueprint,
     plan::{Plan, VertexKind},
-    recovery::{Base, FromSavepoint, Identity, Recovered, recover, second_look, source_topic},
+    recovery::{Base, FromSavepoint, Identity, Recovered, input_partitions, recover, second_look},
     restart::{Next, Patience, RestartStrategy},
     restoring::Restoring,
     source::SourceInput,
@@ -63,6 +63,8 @@ pub struct JobSettings {
     pub tolerable_failures: u32,
     /// What follows a failure.
     pub restart: RestartStrategy,
+    /// A task that is at the same thing for so long has stalled.
+    pub task_timeout: Option<Duration>,
     /// When the job ends by itself.
     pub bounds: Bounds,
     /// The operator's choice after offsets were lost.
@@ -237,6 +239,7 @@ impl Supervisor {
             schedule: settings.schedule,
             bounds: settings.bounds,
             discovery,
+            task_timeout: settings.task_timeout,
             metrics: Arc::clone(&self.metrics),
             committed: Arc::new(move |_| {
                 // The first one is taken at once and covers next to nothing: an attempt that gets no further has made no progress.
@@ -287,39 +290,28 @@ impl Supervisor {
         first_checkpoint: CheckpointId,
     ) -> Result<BTreeMap<usize, Vec<SourceInput>>, Failure> {
         let settings = &self.settings;
-        let topic = source_topic(&self.plan)?;
         let partitions: Vec<TopicPartition> = positions.keys().cloned().collect();
         let targets: Positions =
             self.cluster.log_bounds(&partitions)?.into_iter().map(|(partition, (_, high))| (partition, high)).collect();
-        let seen: BTreeMap<i32, Option<i64>> = base
+        let seen: BTreeMap<(&str, i32), Option<i64>> = base
             .manifest()
             .into_iter()
             .flat_map(|manifest| &manifest.input)
-            .map(|input| (input.partition, input.timestamp_seen))
+            .map(|input| ((input.topic.as_str(), input.partition), input.timestamp_seen))
             .collect();
-        let tasks = settings.parallelism.min(positions.len().max(1));
-        let mut shares = vec![Positions::new(); tasks];
-        for (partition, offset) in positions {
-            let index = usize::try_from(partition.partition).unwrap_or(0) % tasks;
-            if let Some(share) = shares.get_mut(index) {
-                share.insert(partition.clone(), *offset);
-            }
-        }
         let mut sources = BTreeMap::new();
         for (index, vertex) in self.plan.vertices.iter().enumerate() {
-            if !matches!(vertex.kind, VertexKind::Source { .. }) {
-                continue;
-            }
+            let VertexKind::Source { topic } = &vertex.kind else { continue };
             let mut inputs = Vec::new();
-            for share in &shares {
+            for share in &shares(positions, topic, settings.parallelism) {
                 let begin = share.iter().map(|(partition, offset)| PartitionState {
                     partition: partition.clone(),
                     offset: *offset,
-                    max_timestamp: seen.get(&partition.partition).copied().flatten(),
+                    max_timestamp: seen.get(&(topic.as_str(), partition.partition)).copied().flatten(),
                     idle: false,
                 });
                 inputs.push(SourceInput {
-                    topic: topic.to_owned(),
+                    topic: topic.clone(),
                     partitions: begin.collect(),
                     reader: self.cluster.reader(share)?,
                     targets: targets.clone(),
@@ -327,6 +319,7 @@ impl Supervisor {
                     idle_timeout: settings.idle_timeout,
                     first_checkpoint,
                     barrier_first: base.committed().is_none(),
+                    ends: settings.bounds.until_caught_up,
                 });
             }
             sources.insert(index, inputs);
@@ -342,12 +335,11 @@ impl Supervisor {
     fn discovery(&self, known: &Positions) -> Option<Discovery> {
         let interval = self.settings.discovery?;
         let cluster = Arc::clone(&self.cluster);
-        let topic = source_topic(&self.plan).ok()?.to_owned();
-        let mut known: BTreeSet<i32> = known.keys().map(|partition| partition.partition).collect();
+        let plan = self.plan.clone();
+        let mut known: BTreeSet<TopicPartition> = known.keys().cloned().collect();
         let look = move || {
-            let now = cluster.partitions(&topic)?;
-            let new: Vec<TopicPartition> =
-                now.difference(&known).map(|number| TopicPartition::new(topic.as_str(), *number)).collect();
+            let now: BTreeSet<TopicPartition> = input_partitions(&*cluster, &plan)?.into_iter().collect();
+            let new: Vec<TopicPartition> = now.difference(&known).cloned().collect();
             if new.is_empty() {
                 return Ok(Positions::new());
             }
@@ -357,6 +349,20 @@ impl Supervisor {
         };
         Some(Discovery { interval, look: Box::new(look) })
     }
+}
+
+/// The partitions of `topic`, divided among its source tasks: `parallelism` of them, but none without a partition.
+fn shares(positions: &Positions, topic: &str, parallelism: usize) -> Vec<Positions> {
+    let of_topic = || positions.iter().filter(|(partition, _)| &*partition.topic == topic);
+    let tasks = parallelism.min(of_topic().count().max(1));
+    let mut shares = vec![Positions::new(); tasks];
+    for (partition, offset) in of_topic() {
+        let index = usize::try_from(partition.partition).unwrap_or(0) % tasks;
+        if let Some(share) = shares.get_mut(index) {
+            share.insert(partition.clone(), *offset);
+        }
+    }
+    shares
 }
 
 fn kind_name(kind: FailureKind) -> &'static str {

@@ -442,9 +442,13 @@ impl<K: StateKey, T: Clone + Send + 'static> KeyedStream<K, T> {
         let name: Arc<str> = name.into();
         self.stream.consumers.add(Arc::new(move |builder| {
             let main = out.build(builder)?;
+            let pulse = builder.pulse(&name);
+            let outside = pulse.enter();
             let mut context = OperatorContext::new(builder, &name);
             let operator = make(&mut context)?;
-            let collector = KeyedCollector::new(Arc::clone(&name), operator, main, context.into_parts(), wrap)?;
+            let parts = context.into_parts();
+            pulse.leave(outside);
+            let collector = KeyedCollector::new(Arc::clone(&name), operator, main, parts, pulse, wrap)?;
             let waits = collector.waits_for_processing_time();
             let collector = Rc::new(RefCell::new(collector));
             if waits {

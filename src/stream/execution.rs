@@ -42,11 +42,12 @@ pub struct Execution {
     interval: Duration,
     out_of_orderness: Duration,
     restart: RestartStrategy,
+    task_timeout: Duration,
 }
 
 impl Execution {
     /// The job `job` (1 to 24 of a-z, 0-9, - and _) with its checkpoints and its state below `folder`: one task per stage, a checkpoint
-    /// each second, no restart, events in order.
+    /// each second, no restart, events in order, five minutes for a task before it counts as stalled.
     pub fn new(job: &str, folder: impl AsRef<Path>) -> Self {
         Self {
             job: job.to_owned(),
@@ -55,6 +56,7 @@ impl Execution {
             interval: Duration::from_secs(1),
             out_of_orderness: Duration::ZERO,
             restart: RestartStrategy::None,
+            task_timeout: Duration::from_secs(300),
         }
     }
 
@@ -76,6 +78,14 @@ impl Execution {
     #[must_use]
     pub fn restart(mut self, strategy: RestartStrategy) -> Self {
         self.restart = strategy;
+        self
+    }
+
+    /// A task that is busy with one record, or whatever else it is at, for longer has stalled, and fails the attempt; zero: it may take as
+    /// long as it takes. What a task waits for, input or room further down, does not count.
+    #[must_use]
+    pub fn task_timeout(mut self, timeout: Duration) -> Self {
+        self.task_timeout = timeout;
         self
     }
 
@@ -129,6 +139,7 @@ impl Execution {
             state: StateSettings::new(self.folder.join("state"), StateSettings::DEFAULT_MEMORY),
             tolerable_failures: 0,
             restart: self.restart,
+            task_timeout: (!self.task_timeout.is_zero()).then_some(self.task_timeout),
             bounds: Bounds { until_caught_up: ends, drain: ends },
             restore: None,
             from: None,
@@ -183,3 +194,7 @@ impl Running {
 #[cfg(test)]
 #[path = "execution_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "runtime_tests.rs"]
+mod runtime_tests;

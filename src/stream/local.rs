@@ -4,6 +4,7 @@ use super::app::{App, Stream};
 use crate::engine::{
     local::{LocalSource, TwoPhaseCommitSink},
     source::{DeadRecord, Decode},
+    watermark_strategy::{WatermarkStrategy, WithWatermarks},
 };
 use crate::protocol::Failure;
 use serde::Serialize;
@@ -97,6 +98,31 @@ pub trait Source {
 
     /// Where they lie, and what makes a decoder for each task.
     fn into_parts(self) -> (Arc<dyn LocalSource>, impl Fn() -> Self::Decoder + Send + Sync + 'static);
+
+    /// The same source, with watermarks that are made as `strategy` says.
+    fn with_watermarks(self, strategy: WatermarkStrategy<Self::Out>) -> Watermarked<Self>
+    where
+        Self: Sized,
+    {
+        Watermarked { source: self, strategy }
+    }
+}
+
+/// A source with a [`WatermarkStrategy`], see [`Source::with_watermarks`].
+pub struct Watermarked<S: Source> {
+    source: S,
+    strategy: WatermarkStrategy<S::Out>,
+}
+
+impl<S: Source> Source for Watermarked<S> {
+    type Out = S::Out;
+    type Decoder = WithWatermarks<S::Decoder>;
+
+    fn into_parts(self) -> (Arc<dyn LocalSource>, impl Fn() -> Self::Decoder + Send + Sync + 'static) {
+        let (local, decoder) = self.source.into_parts();
+        let strategy = self.strategy;
+        (local, move || decoder().with_watermarks(strategy.clone()))
+    }
 }
 
 impl App {

@@ -35,6 +35,7 @@ pub use crate::engine::local::{LocalSource, Owner, Sink, SinkTransaction, SinkWr
 pub use crate::engine::output::RecordWriter;
 pub use crate::engine::snapshot::Redistribution;
 pub use crate::engine::source::{DeadRecord, Decode, LazyHeaders, RawRecord, Round, SplitReader, Undecodable};
+pub use crate::engine::watermark_strategy::{WatermarkGenerator, WatermarkOutput, WatermarkStrategy, WithWatermarks};
 pub use crate::engine::{
     ExponentialDelay, Halt, MAX_WATERMARK, MIN_WATERMARK, OperatorCounter, OperatorEvents, Outgoing, RestartStrategy, Timestamp,
 };
@@ -46,7 +47,7 @@ pub use connect::{ConnectedKeyedStreams, ConnectedStreams, KeyedCoProcess, Side}
 pub use declare::{Declare, Expiring};
 pub use execution::{Execution, Running};
 pub use harness::{Harness, Outputs};
-pub use local::Source;
+pub use local::{Source, Watermarked};
 pub use operator::{Emit, KeyedProcess, OperatorContext, Output};
 pub use state::{
     Accumulate, AggregatingState, BroadcastState, ListState, MapState, OperatorList, ReducingState, State, StateHandle, Ttl,

@@ -12,6 +12,7 @@ use crate::engine::{
     context::Builder,
     exchange::Keyed,
     processing_time::{ProcessingTime, Timed},
+    pulse::OperatorPulse,
     snapshot::{ElementKind, OperatorSnapshots, Redistribution},
 };
 use crate::protocol::Failure;
@@ -345,6 +346,7 @@ pub(super) struct KeyedCollector<K, T, P: KeyedProcess<K, T>, W: Wrap<K, P::Out>
     sides: Vec<Rc<RefCell<dyn Downstream>>>,
     held: Held,
     timers: Option<Rc<Service<K>>>,
+    pulse: OperatorPulse,
     wrap: W,
     input: PhantomData<fn(K, T)>,
 }
@@ -355,11 +357,12 @@ impl<K: StateKey, T: 'static, P: KeyedProcess<K, T>, W: Wrap<K, P::Out>> KeyedCo
         operator: P,
         main: Shared<W::Record>,
         (sides, mut held): (Vec<Rc<RefCell<dyn Downstream>>>, Held),
+        pulse: OperatorPulse,
         wrap: W,
     ) -> Result<Self, Failure> {
         let other = || Failure::fatal(format!("operator {name} declares timers for keys of another type than its stream has"));
         let timers = held.take_timers().map(|timers| timers.downcast().map_err(|_| other())).transpose()?;
-        Ok(Self { name, operator, main, sides, held, timers, wrap, input: PhantomData })
+        Ok(Self { name, operator, main, sides, held, timers, pulse, wrap, input: PhantomData })
     }
 
     /// Whether the task has to wake for it.
@@ -369,8 +372,9 @@ impl<K: StateKey, T: 'static, P: KeyedProcess<K, T>, W: Wrap<K, P::Out>> KeyedCo
 
     /// Fires the timers of `domain` that are due at `time`, in the order of time.
     fn fire_timers(&mut self, domain: TimeDomain, time: Timestamp) -> Result<(), Halt> {
-        let Self { operator, main, wrap, held, timers: Some(timers), .. } = self else { return Ok(()) };
+        let Self { operator, main, wrap, held, timers: Some(timers), pulse, .. } = self else { return Ok(()) };
         while let Some((due, key)) = timers.queue(domain).pop_due(time)? {
+            pulse.beat();
             let key = Key::new(key);
             if domain == TimeDomain::EventTime {
                 held.record(due);
@@ -398,26 +402,32 @@ impl<K: StateKey, T: 'static, P: KeyedProcess<K, T>, W: Wrap<K, P::Out>> KeyedCo
 
 impl<K: StateKey, T: 'static, P: KeyedProcess<K, T>, W: Wrap<K, P::Out>> Downstream for KeyedCollector<K, T, P, W> {
     fn mark(&mut self, mark: Mark) -> Result<(), Halt> {
+        let outside = self.pulse.enter();
         self.held.advance(mark.watermark);
         if let Some(timers) = &self.timers {
             timers.advance(mark.watermark);
         }
         self.fire_timers(TimeDomain::EventTime, mark.watermark)?;
         self.without_key(mark.watermark, |operator, out| operator.on_watermark(mark.watermark, out))?;
+        self.pulse.leave(outside);
         self.main.borrow_mut().mark(mark)?;
         self.sides.iter().try_for_each(|side| side.borrow_mut().mark(mark))
     }
 
     fn end(&mut self) -> Result<(), Halt> {
+        let outside = self.pulse.enter();
         self.held.advance(MAX_WATERMARK);
         self.without_key(MAX_WATERMARK, |operator, out| operator.on_end(out))?;
+        self.pulse.leave(outside);
         self.main.borrow_mut().end()?;
         self.sides.iter().try_for_each(|side| side.borrow_mut().end())
     }
 
     fn snapshot(&mut self, into: &mut OperatorSnapshots) -> Result<(), Halt> {
+        let outside = self.pulse.enter();
         into.put(&self.name, self.operator.snapshot()?);
         into.put(&self.name, self.held.snapshot()?);
+        self.pulse.leave(outside);
         self.main.borrow_mut().snapshot(into)?;
         self.sides.iter().try_for_each(|side| side.borrow_mut().snapshot(into))
     }
@@ -426,10 +436,13 @@ impl<K: StateKey, T: 'static, P: KeyedProcess<K, T>, W: Wrap<K, P::Out>> Downstr
 impl<K: StateKey, T: 'static, P: KeyedProcess<K, T>, W: Wrap<K, P::Out>> Collector<Keyed<K, T>> for KeyedCollector<K, T, P, W> {
     fn collect(&mut self, timestamp: Timestamp, record: Keyed<K, T>) -> Result<(), Halt> {
         let Keyed { key, value, .. } = record;
-        let Self { operator, main, wrap, held, .. } = self;
+        let Self { operator, main, wrap, held, pulse, .. } = self;
+        let outside = pulse.enter();
         held.record(timestamp);
         let mut collect = |at, value| main.borrow_mut().collect(at, wrap.under(&key, at, value));
-        operator.process(&key, timestamp, value, &mut Emit { collect: &mut collect, timestamp })
+        let done = operator.process(&key, timestamp, value, &mut Emit { collect: &mut collect, timestamp });
+        pulse.leave(outside);
+        done
     }
 }
 
@@ -442,8 +455,11 @@ impl<K: StateKey, T: 'static, P: KeyedProcess<K, T>, W: Wrap<K, P::Out>> Timed f
         if self.held.next_alarm().is_none_or(|next| next > now) {
             return Ok(());
         }
+        let outside = self.pulse.enter();
         self.fire_timers(TimeDomain::ProcessingTime, now)?;
-        self.without_key(now, |operator, out| operator.on_processing_time(now, out))
+        self.without_key(now, |operator, out| operator.on_processing_time(now, out))?;
+        self.pulse.leave(outside);
+        Ok(())
     }
 }
 

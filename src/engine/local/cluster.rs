@@ -6,13 +6,7 @@ use super::{
     transactions::{LocalTransactions, Sinks},
 };
 use crate::checkpoint::Location;
-use crate::engine::{
-    cluster::Cluster,
-    plan::{Plan, VertexKind},
-    sink::Transactions,
-    source::SplitReader,
-    stop::Stop,
-};
+use crate::engine::{cluster::Cluster, plan::Plan, sink::Transactions, source::SplitReader, stop::Stop};
 use crate::protocol::{Failure, HeldBy, JobName, Positions, TopicPartition, recovery::CommittedOffset};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,29 +34,21 @@ impl LocalCluster {
     /// not give.
     ///
     /// # Errors
-    /// Fatal: the plan uses Kafka as well, has not exactly one source, or no sink; the storage is no folder.
+    /// Fatal: the plan uses Kafka as well, has no source, or no sink; the storage is no folder.
     pub fn new(job: &JobName, storage: &Location, plan: &Plan) -> Result<Self, Failure> {
         let Some(folder) = storage.as_folder() else {
             return Err(Failure::fatal(format!(
                 "checkpoint.storage = {storage}: a job without Kafka commits by replacing a file, so that it needs a folder"
             )));
         };
-        let (mut read, mut remote) = (0, Vec::new());
-        for vertex in &plan.vertices {
-            if let VertexKind::Source { topic } = &vertex.kind {
-                read += 1;
-                remote.extend(Some(topic).filter(|topic| !plan.sources.contains_key(*topic)));
-            }
-        }
-        remote.extend(plan.topics.iter().filter(|topic| !plan.sinks.contains_key(*topic)));
+        let inputs = plan.inputs()?;
+        let mut remote: Vec<&str> = inputs.into_iter().filter(|topic| !plan.sources.contains_key(*topic)).collect();
+        remote.extend(plan.topics.iter().map(String::as_str).filter(|topic| !plan.sinks.contains_key(*topic)));
         if let Some(topic) = remote.first() {
             return Err(Failure::fatal(format!(
                 "{topic:?} is a topic of Kafka, other ends of the job are not: the outputs of a job are committed together, so that \
                  either all of its sources and sinks are Kafka's or none is"
             )));
-        }
-        if read != 1 {
-            return Err(Failure::fatal(format!("the job has {read} sources; a job without Kafka reads exactly one")));
         }
         if plan.topics.is_empty() {
             return Err(Failure::fatal("the job writes to no sink: give at least one of its streams one"));

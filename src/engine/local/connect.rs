@@ -4,7 +4,8 @@ use crate::engine::{sink::Outgoing, source::SplitReader};
 use crate::protocol::{Failure, JobName, Positions};
 use std::collections::BTreeSet;
 
-/// Input that can be read again from any position: one or more partitions, in each of which positions only grow.
+/// Input that can be read again from any position: one or more partitions, in each of which positions only grow. One that cannot be read
+/// again is at most once, and says so in [`LocalSource::warning`].
 pub trait LocalSource: Send + Sync {
     /// Numbers of the partitions.
     ///

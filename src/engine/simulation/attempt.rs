@@ -173,7 +173,8 @@ pub(super) fn attempt(scene: &Scene, process: ProcessId, knobs: &Knobs, stopping
         commands.push((sender, receiver, fiber));
     }
 
-    let links = Links { sources: commands.iter().map(|(sender, ..)| sender.clone()).collect(), checkpointer: requests, permits };
+    let sources = commands.iter().map(|(sender, ..)| (INPUT.into(), sender.clone())).collect();
+    let links = Links { sources, checkpointer: requests, permits };
     let core = Coordinator::new(CorePlan { job: scene.job.clone(), tasks, next, base: base_ref, positions: positions.clone() });
     let blueprint = blueprint(scene, knobs, ids, plan, tasks, positions, base.manifest());
     let clock = scene.clone();

@@ -105,7 +105,7 @@ impl Ground for Kafka {
             patience: SOON,
             output_topics: vec![self.output.clone()],
         };
-        Box::new(KafkaCluster::connect(settings, &self.input, &AtomicBool::new(false)).unwrap())
+        Box::new(KafkaCluster::connect(settings, &[&self.input], &AtomicBool::new(false)).unwrap())
     }
 
     fn group(&self) -> &str {
