@@ -22,11 +22,14 @@ pub(super) struct Event {
 }
 
 /// Classes of bad records, the first that applies is the one that counts (see the documentation of the order job).
-const PRECEDENCE: [&str; 14] = [
+const PRECEDENCE: [&str; 17] = [
     "too_large",
     "empty",
     "invalid_utf8",
     "malformed_json",
+    "malformed_avro",
+    "unknown_schema",
+    "incompatible_schema",
     "duplicate_field",
     "missing_field",
     "wrong_type",
@@ -48,7 +51,11 @@ pub(super) fn judge(value: Option<&[u8]>, rules: &JobRules) -> Result<Event, &'s
     if bytes.is_empty() {
         return Err("empty");
     }
-    let text = std::str::from_utf8(bytes).map_err(|_| "invalid_utf8")?;
+    judge_text(std::str::from_utf8(bytes).map_err(|_| "invalid_utf8")?, rules)
+}
+
+/// The same of the text of a record, whatever its size.
+pub(super) fn judge_text(text: &str, rules: &JobRules) -> Result<Event, &'static str> {
     let value = Value::whole(text).map_err(|_| "malformed_json")?;
     let mut court = Court { against: Vec::new() };
     let event = court.order(value, rules);

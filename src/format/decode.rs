@@ -16,6 +16,9 @@ use std::fmt;
 /// | `empty` | it has no bytes: a tombstone (null value) or an empty value |
 /// | `invalid_utf8` | its bytes are not UTF-8 |
 /// | `malformed_json` | it is not one JSON text (RFC 8259): cut off, trailing bytes, `NaN`, a raw control character in a string, a byte order mark, or a name or string that has to be read holds half of a surrogate pair |
+/// | `malformed_avro` | it has not the header of its topic's framing, or its bytes are not what its writer's schema says: cut off, trailing bytes, a length or a symbol that cannot be, values nested deeper than 64 levels |
+/// | `unknown_schema` | nobody knows the schema that its header names: the registry says so, or without one, none of the schemas at hand has this fingerprint |
+/// | `incompatible_schema` | its writer's schema cannot be resolved with ours |
 /// | `duplicate_field` | a known field is there twice, in the order or in one item |
 /// | `missing_field` | one of `orderId`, `userId`, `eventType`, `amount`, `itemCount`, `category`, `items`, `timestamp`, or in an item `productId`, `productName`, `quantity`, `price`, is not there |
 /// | `wrong_type` | the record or an item is not an object, `items` is not an array, or a field is `null`, a string for a number, a number for a string, or a fraction (`2.0`, `2e0`) for a count or the timestamp |
@@ -43,6 +46,12 @@ pub enum ErrorClass {
     InvalidUtf8,
     /// Not one JSON text.
     MalformedJson,
+    /// Not what its framing and its writer's schema say.
+    MalformedAvro,
+    /// Written with a schema that nobody knows.
+    UnknownSchema,
+    /// Written with a schema that cannot be resolved with ours.
+    IncompatibleSchema,
     /// A known field twice.
     DuplicateField,
     /// A known field not there.
@@ -67,11 +76,14 @@ pub enum ErrorClass {
 
 impl ErrorClass {
     /// All of them, in order of precedence.
-    pub const ALL: [ErrorClass; 14] = [
+    pub const ALL: [ErrorClass; 17] = [
         Self::TooLarge,
         Self::Empty,
         Self::InvalidUtf8,
         Self::MalformedJson,
+        Self::MalformedAvro,
+        Self::UnknownSchema,
+        Self::IncompatibleSchema,
         Self::DuplicateField,
         Self::MissingField,
         Self::WrongType,
@@ -92,6 +104,9 @@ impl ErrorClass {
             Self::Empty => "empty",
             Self::InvalidUtf8 => "invalid_utf8",
             Self::MalformedJson => "malformed_json",
+            Self::MalformedAvro => "malformed_avro",
+            Self::UnknownSchema => "unknown_schema",
+            Self::IncompatibleSchema => "incompatible_schema",
             Self::DuplicateField => "duplicate_field",
             Self::MissingField => "missing_field",
             Self::WrongType => "wrong_type",
@@ -157,6 +172,19 @@ impl Default for DecodeRules {
 ///
 /// The broken rule; see [`ErrorClass`].
 pub fn decode_order(bytes: &[u8], rules: &DecodeRules) -> Result<OrderEvent, DecodeError> {
+    has_a_size(bytes, rules)?;
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let message = format!("the byte at position {} does not belong to UTF-8 text", error.valid_up_to());
+        DecodeError { class: ErrorClass::InvalidUtf8, message }
+    })?;
+    match decode_fast::decode(text, rules) {
+        Some(event) => Ok(event),
+        None => decode_careful::decode(text, rules),
+    }
+}
+
+/// Refuses what is empty or too large, whatever its format is.
+pub(super) fn has_a_size(bytes: &[u8], rules: &DecodeRules) -> Result<(), DecodeError> {
     if bytes.len() > rules.max_record_bytes {
         let message = format!("the record has {} bytes; allowed are at most {}", bytes.len(), rules.max_record_bytes);
         return Err(DecodeError { class: ErrorClass::TooLarge, message });
@@ -167,14 +195,7 @@ pub fn decode_order(bytes: &[u8], rules: &DecodeRules) -> Result<OrderEvent, Dec
             message: "the record has no value (a tombstone, or no bytes)".into(),
         });
     }
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let message = format!("the byte at position {} does not belong to UTF-8 text", error.valid_up_to());
-        DecodeError { class: ErrorClass::InvalidUtf8, message }
-    })?;
-    match decode_fast::decode(text, rules) {
-        Some(event) => Ok(event),
-        None => decode_careful::decode(text, rules),
-    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The reader that decides: every rule, every reason. serde_json checks the grammar; each field is then judged by its own text.
 
+use super::findings::Findings;
 use super::money::read_money;
 use super::{DecodeError, DecodeRules, ErrorClass, EventType, Item, OrderEvent};
 use compact_str::CompactString;
@@ -21,20 +22,6 @@ pub(super) fn decode(text: &str, rules: &DecodeRules) -> Result<OrderEvent, Deco
         (None, Some(event)) => Ok(event),
         (Some(error), _) => Err(error),
         (None, None) => Err(DecodeError { class: ErrorClass::WrongType, message: "the record is not an order event".into() }),
-    }
-}
-
-/// Keeps the first finding of the class that comes first.
-#[derive(Default)]
-struct Findings {
-    worst: Option<DecodeError>,
-}
-
-impl Findings {
-    fn note(&mut self, class: ErrorClass, message: impl FnOnce() -> String) {
-        if self.worst.as_ref().is_none_or(|worst| class < worst.class) {
-            self.worst = Some(DecodeError { class, message: message() });
-        }
     }
 }
 
