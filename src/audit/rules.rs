@@ -22,11 +22,12 @@ pub(super) struct Event {
 }
 
 /// Classes of bad records, the first that applies is the one that counts (see the documentation of the order job).
-const PRECEDENCE: [&str; 14] = [
+const PRECEDENCE: [&str; 15] = [
     "too_large",
     "empty",
     "invalid_utf8",
     "malformed_json",
+    "too_deep",
     "duplicate_field",
     "missing_field",
     "wrong_type",
@@ -39,6 +40,9 @@ const PRECEDENCE: [&str; 14] = [
     "timestamp_out_of_range",
 ];
 
+/// Most brackets around anything in a record.
+const LEVELS: usize = 32;
+
 /// Judges one record: the event, or the class of the first rule (in precedence) that it breaks.
 pub(super) fn judge(value: Option<&[u8]>, rules: &JobRules) -> Result<Event, &'static str> {
     let bytes = value.unwrap_or_default();
@@ -50,6 +54,9 @@ pub(super) fn judge(value: Option<&[u8]>, rules: &JobRules) -> Result<Event, &'s
     }
     let text = std::str::from_utf8(bytes).map_err(|_| "invalid_utf8")?;
     let value = Value::whole(text).map_err(|_| "malformed_json")?;
+    if value.levels() > LEVELS {
+        return Err("too_deep");
+    }
     let mut court = Court { against: Vec::new() };
     let event = court.order(value, rules);
     match court.verdict() {
