@@ -133,7 +133,8 @@ impl Reader<'_> {
         match judged {
             Err(class) => {
                 self.report.dead += 1;
-                let whole = self.whole(record.headers, record.timestamp, record);
+                let (left, omitted) = left_of(record, self.rules.max_record_bytes);
+                let whole = self.whole(left.headers, left.timestamp, omitted.as_deref(), &left);
                 self.facts.bad(place, BadFact::Bad(class.into(), whole))
             }
             Ok(event) => {
@@ -298,13 +299,14 @@ impl Reader<'_> {
         if timestamp.is_none() && ours.iter().any(|header| header.0 == "error.timestamp") {
             return Ok(Err("a header error.timestamp that is no whole number".to_owned()));
         }
-        let fact = BadFact::Letter(place, class.into(), self.whole(theirs, timestamp, record));
+        let omitted = text("error.omitted");
+        let fact = BadFact::Letter(place, class.into(), self.whole(theirs, timestamp, omitted, record));
         self.facts.bad(Place { partition, offset }, fact).map(Ok)
     }
 
-    /// Hash of all that a dead letter keeps of its record: key, value, headers and timestamp. What may be absent is told from what is empty,
-    /// but for the values of headers.
-    fn whole(&mut self, headers: &[(&str, &[u8])], timestamp: Option<i64>, record: &Record<'_>) -> Digest {
+    /// Hash of all that a dead letter keeps of its record, and of what it says to have left out: key, value, headers and timestamp. What may
+    /// be absent is told from what is empty, but for the values of headers.
+    fn whole(&mut self, headers: &[(&str, &[u8])], timestamp: Option<i64>, omitted: Option<&str>, record: &Record<'_>) -> Digest {
         let mut bytes = std::mem::take(&mut self.scratch);
         bytes.clear();
         let mut part = |part: Option<&[u8]>| {
@@ -314,6 +316,7 @@ impl Reader<'_> {
         part(record.key);
         part(record.value);
         part(timestamp.map(i64::to_le_bytes).as_ref().map(<[u8; 8]>::as_slice));
+        part(omitted.map(str::as_bytes));
         for (name, value) in headers {
             part(Some(name.as_bytes()));
             part(Some(value));
@@ -327,6 +330,30 @@ impl Reader<'_> {
 /// Hash of a JSON event by what it says, not by how it is written.
 fn canonical(event: &[u8]) -> Digest {
     Digest::of(avro::canonical(event).as_deref().map_or(event, str::as_bytes))
+}
+
+/// What a dead letter has of a bad record, and the names of the parts that it leaves out. It has room for a value of the most that is
+/// allowed and 8 KiB: the key is put into it, then the value, then the headers (16 bytes and its own for each), each if there is room.
+fn left_of<'a>(record: &Record<'a>, max_record_bytes: usize) -> (Record<'a>, Option<String>) {
+    let mut left = *record;
+    let mut omitted = Vec::new();
+    let mut room = max_record_bytes as u64 + 8192;
+    let length = |bytes: Option<&[u8]>| bytes.unwrap_or_default().len() as u64;
+    let headers = record.headers.iter().map(|(name, value)| 16 + name.len() as u64 + length(Some(value))).sum();
+    for (name, size) in [("key", length(record.key)), ("value", length(record.value)), ("headers", headers)] {
+        match room.checked_sub(size) {
+            Some(rest) => room = rest,
+            None => omitted.push(name),
+        }
+    }
+    for name in &omitted {
+        match *name {
+            "key" => left.key = None,
+            "value" => left.value = None,
+            _ => left.headers = &[],
+        }
+    }
+    (left, (!omitted.is_empty()).then(|| omitted.join(",")))
 }
 
 /// The text of the header of that name; none if there is none, several, or no text.

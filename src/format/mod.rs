@@ -31,13 +31,15 @@ mod encode;
 mod findings;
 mod formats;
 mod headers;
+#[cfg(test)]
+mod hostile_tests;
 mod json_text;
 mod money;
 mod order_event;
 mod outputs;
 pub mod registry;
 
-pub use decode::{DecodeError, DecodeRules, ErrorClass, decode_order};
+pub use decode::{DecodeError, DecodeRules, ErrorClass, MAX_DEPTH, decode_order, decode_order_carefully};
 pub use encode::{
     encode_inventory_level, encode_low_stock_alert, encode_order, encode_order_batch, encode_order_status, encode_purchase_stats,
 };

@@ -39,6 +39,7 @@ mod protections;
 mod restart_with_other_settings;
 mod rights_taken_away;
 mod savepoints;
+mod schema_registry;
 mod second_instance;
 mod start_positions;
 mod state_in_memory;

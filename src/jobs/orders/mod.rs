@@ -56,7 +56,7 @@ pub fn build(app: &App, options: &Options) -> Result<(), Failure> {
     let (topics, formats) = (&options.topics, &options.formats);
     let (rules, job, input) = (options.rules, options.job.clone(), formats.orders.clone());
     let (orders, dead) = app.source("orders", &options.input, move || decode::OrderDecoder::new(input.clone(), rules));
-    dead.sink(&topics.dead_letters, move |dead, record| encode_dead(&job, dead, record));
+    dead.sink(&topics.dead_letters, move |dead, record| encode_dead(&job, rules.max_record_bytes, dead, record));
 
     let by_order = orders.key_by(|order| order.event.order_id.clone());
     let accepted = dedup::attach(&by_order, options);
@@ -115,15 +115,18 @@ fn encode_late(encoding: Option<Encoding>, late: &Late<Order>, record: &mut Reco
     }
 }
 
-fn encode_dead(job: &str, dead: &DeadRecord, record: &mut RecordWriter<'_>) {
-    if let Some(key) = &dead.key {
+fn encode_dead(job: &str, max_record_bytes: usize, dead: &DeadRecord, record: &mut RecordWriter<'_>) {
+    let size = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+    let headers = dead.headers.iter().map(|(name, value)| name.len() + size(value));
+    let kept = format::dead_letter::Kept::of(size(&dead.key), size(&dead.value), headers, max_record_bytes);
+    if let Some(key) = dead.key.as_ref().filter(|_| kept.key) {
         record.key(key);
     }
-    match &dead.value {
+    match dead.value.as_ref().filter(|_| kept.value) {
         Some(value) => record.value().extend_from_slice(value),
         None => record.null_value(),
     }
-    for header in &dead.headers {
+    for header in dead.headers.iter().filter(|_| kept.headers) {
         record.header_as_it_was(header.clone());
     }
     let reason = format::dead_letter::Reason {
@@ -137,7 +140,7 @@ fn encode_dead(job: &str, dead: &DeadRecord, record: &mut RecordWriter<'_>) {
         job,
         checkpoint: dead.checkpoint.0,
     };
-    for (name, value) in format::dead_letter::headers(&reason) {
+    for (name, value) in format::dead_letter::headers(&reason).into_iter().chain(kept.headers().into_iter().flatten()) {
         record.header(name, value);
     }
 }
