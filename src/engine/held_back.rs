@@ -91,3 +91,51 @@ impl Drop for HeldBack {
         self.meter.held(&self.topic, -(self.records.len() as i64));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::Metrics;
+
+    #[test]
+    fn records_come_out_as_they_went_in_and_the_end_of_a_partition_after_them() {
+        // given two records, of which the first is a tombstone with a header, and the end of their partition
+        let metrics = Metrics::new();
+        let gauge = metrics.source.held("orders");
+        let mut held = HeldBack::new("orders", &Meter::new(&metrics, "orders", 0));
+        let headers = || vec![("a".into(), Some(b"b".to_vec()))];
+        for (offset, value) in [(7, None), (8, Some(b"x".as_slice()))] {
+            let (topic, partition, timestamp, key) = ("orders", 3, Some(5), Some(b"k".as_slice()));
+            held.push(&RawRecord { topic, partition, offset, timestamp, key, value, headers: LazyHeaders::of(&headers) });
+        }
+        held.keep_dry(vec![(3, 10)]);
+        assert_eq!((gauge.get(), held.take_dry()), (2, vec![]));
+        // when only the first can be decoded
+        let mut seen = Vec::new();
+        let mut take = |held: &mut HeldBack, up_to: i64| {
+            held.release(|record| {
+                if record.offset > up_to {
+                    return Ok::<_, ()>(false);
+                }
+                seen.push((record.partition, record.offset, record.value.map(<[u8]>::to_vec), record.headers.all().len()));
+                Ok(true)
+            })
+        };
+        take(&mut held, 7).unwrap();
+        assert_eq!((gauge.get(), held.take_dry()), (1, vec![]));
+        // then the second one comes later, and the end behind it
+        take(&mut held, 8).unwrap();
+        assert_eq!((gauge.get(), held.take_dry()), (0, vec![(3, 10)]));
+        assert_eq!(seen, [(3, 7, None, 1), (3, 8, Some(b"x".to_vec()), 1)]);
+    }
+
+    #[test]
+    fn what_is_held_at_the_end_of_an_attempt_is_not_counted_any_more() {
+        let metrics = Metrics::new();
+        let mut held = HeldBack::new("orders", &Meter::new(&metrics, "orders", 0));
+        let (partition, timestamp, key, value) = (0, None, None, None);
+        held.push(&RawRecord { topic: "orders", partition, offset: 1, timestamp, key, value, headers: LazyHeaders::none() });
+        drop(held);
+        assert_eq!(metrics.source.held("orders").get(), 0);
+    }
+}

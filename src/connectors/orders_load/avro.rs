@@ -115,3 +115,52 @@ impl AvroLoad {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connectors::orders_load::{LoadSettings, OrderLoad};
+    use crate::format::{ErrorClass, Input, OrderReader, avro::OwnSchema};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn events_are_those_of_the_load_and_bad_records_are_of_every_class() {
+        // given a load of which every second record is bad, in single-object encoding
+        let load = OrderLoad::new(LoadSettings { events: 400, dirty_permille: 500, ..LoadSettings::default() });
+        let mut avro = AvroLoad::new(Encoding::single_object(OwnSchema::OrderEvent));
+        let mut reader = OrderReader::new(Input::single_object(&[]).unwrap(), DecodeRules::default());
+        let mut classes = BTreeSet::new();
+        // when it is read
+        for record in load {
+            let read = reader.read(avro.value(&record).unwrap_or_default());
+            // then what is good is the event, and the rest is refused
+            match record.kind() {
+                Kind::Dirty(_) => _ = classes.insert(read.unwrap_err().class),
+                _ => assert_eq!(read, decode_order(record.value().unwrap(), &DecodeRules::default())),
+            }
+        }
+        use ErrorClass::*;
+        let expected = [
+            Empty,
+            InvalidUtf8,
+            MalformedAvro,
+            UnknownSchema,
+            UnknownEventType,
+            EmptyId,
+            NegativeNumber,
+            NumberOutOfRange,
+            QuantityBelowOne,
+            TimestampOutOfRange,
+        ];
+        assert_eq!(classes, BTreeSet::from(expected));
+    }
+
+    #[test]
+    fn json_goes_through_untouched() {
+        let load = OrderLoad::new(LoadSettings { events: 50, dirty_permille: 100, ..LoadSettings::default() });
+        let mut same = AvroLoad::new(Encoding::Json);
+        for record in load {
+            assert_eq!(same.value(&record), record.value());
+        }
+    }
+}
