@@ -5,7 +5,7 @@ CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/sluicegate
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 # A cargo that setup has just installed is not in PATH yet.
 export PATH := $(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
-export EVENTS KILLS ORDERS BYTES KEYS SEED SEEDS MUTANT KAFKA BROKER S3 MINUTES RATE FAULTS DAYS GROWTH
+export EVENTS KILLS ORDERS BYTES KEYS SEED SEEDS MUTANT KAFKA BROKER S3 MINUTES RATE FAULTS DAYS GROWTH INPUTS ONLY SECONDS
 
 RELEASE := $(CARGO_TARGET_DIR)/release
 # One profile for everything, see Cargo.toml.
@@ -13,7 +13,7 @@ CARGO := cargo
 BUILD := $(CARGO) build --release --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test simulate chaos bench bench-state bench-days bench-checkpoints lint clean
+.PHONY: help setup build demo test simulate fuzz fuzz-coverage chaos bench bench-state bench-days bench-checkpoints lint clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,21 @@ simulate: setup ## Random faults in simulated time, seed after seed (SEEDS=20000
 	@$(CARGO) test --release --locked --package sluicegate --lib --features fault-injection -- \
 		--ignored --exact --nocapture engine::simulation::tests::simulate
 
+fuzz: setup ## Hostile records for the decoders, each from a seed and its number (INPUTS=10000000 SEED=42), or one of them (ONLY=7)
+	@$(CARGO) build --release --locked --quiet --manifest-path fuzz/Cargo.toml --target-dir $(CARGO_TARGET_DIR)/fuzz --bin campaign
+	@$(CARGO_TARGET_DIR)/fuzz/release/campaign $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
+
+# What cargo-fuzz sets on a nightly toolchain, but for the sanitizers: the decoders have no unsafe code for these to look at.
+COVERAGE := --cfg fuzzing -Cpasses=sancov-module -Ccodegen-units=1 $(addprefix -Cllvm-args=-sanitizer-coverage-,level=4 \
+	inline-8bit-counters pc-table trace-compares)
+
+fuzz-coverage: setup ## Hostile records that coverage leads to, with libFuzzer (SECONDS=60)
+	@RUSTFLAGS="$(strip $(COVERAGE))" $(CARGO) build --release --locked --quiet --manifest-path fuzz/Cargo.toml \
+		--target-dir $(CARGO_TARGET_DIR)/fuzz-coverage --features coverage --bin json --target $(shell rustc -vV | sed -n 's/host: //p')
+	@mkdir -p $(CARGO_TARGET_DIR)/fuzz-coverage/corpus
+	@$(CARGO_TARGET_DIR)/fuzz-coverage/$(shell rustc -vV | sed -n 's/host: //p')/release/json -max_total_time=$(or $(SECONDS),60) -max_len=4096 \
+		-timeout=20 -rss_limit_mb=1024 -print_final_stats=1 $(CARGO_TARGET_DIR)/fuzz-coverage/corpus
+
 chaos: setup ## Random faults under live load on a real Kafka, then the audit (MINUTES=10 SEED=... RATE=5000 FAULTS=all)
 	@$(BUILD) --package sluicegate --features sluicegate/fault-injection
 	@$(BUILD) --quiet --package integration-tests --bin chaos
@@ -63,6 +78,8 @@ bench-checkpoints: setup ## Checkpoints of a large state without Kafka: duration
 lint: setup ## Formatting, clippy without warnings, and cargo-deny where it is installed
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path integration-tests/testcontainers/Cargo.toml --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
+	$(CARGO) clippy --release --locked --manifest-path fuzz/Cargo.toml --target-dir $(CARGO_TARGET_DIR)/fuzz --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked --workspace --all-targets --features sluicegate/fault-injection -- -D warnings
 	@if command -v cargo-deny >/dev/null 2>&1; then $(CARGO) deny --offline check licenses bans sources; fi
 	@if command -v cargo-deny >/dev/null 2>&1; then $(CARGO) deny --manifest-path integration-tests/testcontainers/Cargo.toml --offline check licenses bans sources; fi

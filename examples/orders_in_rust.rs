@@ -204,7 +204,7 @@ fn build(app: &App) -> std::result::Result<(), Failure> {
     let (changes, alerts, late) = (app.side_output(), app.side_output(), app.side_output::<Late<Order>>());
     let (to_changes, to_alerts) = (changes.clone(), alerts.clone());
     let (orders, dead) = app.source("orders", &topic("orders"), || decode);
-    dead.sink_dead_letters(&topic("dead-letters"), JOB);
+    dead.sink_dead_letters(&topic("dead-letters"), JOB, DecodeRules::default().max_record_bytes);
     let accepted = orders.key_by(|order| order.0.order_id.clone()).process_keyed("dedup", |declare| {
         let seen = declare.with_ttl(Ttl::of(24 * HOUR)).map("seen");
         move |context: &mut OperatorContext<'_, '_>| Ok(Dedup(context.state(&seen)?))

@@ -25,6 +25,7 @@ pub mod ports;
 pub mod process;
 pub mod progress;
 pub mod proxy;
+pub mod registry;
 pub mod s3;
 pub mod service;
 pub mod topics;

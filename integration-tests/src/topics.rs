@@ -204,8 +204,11 @@ impl Cluster {
     fn send_all<'a, K: ToBytes + ?Sized + 'a>(&self, records: impl Iterator<Item = BaseRecord<'a, K, [u8]>>) -> Result<()> {
         let failed = Failures::default();
         let mut config = client(&self.bootstrap);
-        let producer: BaseProducer<Failures> =
-            config.set("enable.idempotence", "true").set("message.timeout.ms", "30000").create_with_context(failed.clone())?;
+        let producer: BaseProducer<Failures> = config
+            .set("enable.idempotence", "true")
+            .set("message.timeout.ms", "30000")
+            .set("message.max.bytes", "64000000")
+            .create_with_context(failed.clone())?;
         for record in records {
             let mut record = record;
             while let Err((error, back)) = producer.send(record) {

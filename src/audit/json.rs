@@ -63,6 +63,24 @@ impl<'a> Value<'a> {
         self.0 == "null"
     }
 
+    /// Most brackets that stand around anything in it.
+    pub(super) fn levels(self) -> usize {
+        let (mut open, mut most, mut quoted, mut escaped) = (0_usize, 0, false, false);
+        for byte in self.0.bytes() {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => quoted = !quoted,
+                _ if quoted => {}
+                b'[' | b'{' => open += 1,
+                b']' | b'}' => open = open.saturating_sub(1),
+                _ => {}
+            }
+            most = most.max(open);
+        }
+        most
+    }
+
     /// Names and values of an object, in order, doubles and all; none if it is no object.
     pub(super) fn fields(self) -> Result<Option<Vec<(String, Value<'a>)>>, NotJson> {
         if self.shape() != Shape::Object {

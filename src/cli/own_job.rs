@@ -117,7 +117,7 @@ fn in_words_of(name: &'static str, command: clap::Command) -> clap::Command {
 impl Command {
     fn run(&self, plan: impl FnOnce() -> Result<Plan, Failure>) -> Result<Code, Stop> {
         match self {
-            Self::Run(command) => command.run_graph(|_| plan()),
+            Self::Run(command) => command.run_graph(|_, _, _| plan()),
             Self::Validate(command) => command.run(plan),
             Self::Topics(command) => command.run_for(|_| {
                 let names = Names::of_graph(&plan()?)?;

@@ -321,3 +321,27 @@ fn the_example_shows_every_setting_and_means_the_defaults() {
     }
     assert_eq!(shown, KEYS.iter().map(|key| key.name).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_topic_in_framed_avro_needs_a_registry_and_its_password_is_shown_nowhere() {
+    assert_eq!(
+        the_one_problem(&["format.order_status=avro"]),
+        "--set: format.order_status: \"avro\": the schemas are in a registry, so registry.url has to be set; or take \"avro-single-object\""
+    );
+    assert!(the_one_problem(&["format.orders=avro-object"]).contains("\"avro-single-object\""));
+    assert!(the_one_problem(&["format.order=avro"]).contains("did you mean format.orders?"));
+    assert!(the_one_problem(&["registry.url=localhost:8081"]).contains("http://localhost:8081"));
+    assert!(the_one_problem(&["registry.password=word"]).contains("is set without registry.username"));
+    assert!(the_one_problem(&["registry.ca_certificate=/no/such.pem"]).contains("there is none"));
+    let settings = load(&with(&[
+        "format.orders=avro",
+        "registry.url=http://localhost:8081/apis/ccompat/v7",
+        "registry.username=orders",
+        "registry.password=word",
+        "registry.subject_strategy=record-name",
+        "registry.auto_register=false",
+    ]));
+    let registry = settings.unwrap().registry.unwrap();
+    let shown = format!("{registry:?}");
+    assert!(!registry.register && shown.contains("RecordName") && shown.contains("orders") && !shown.contains("word"), "{shown}");
+}

@@ -1,10 +1,11 @@
 //! The life of a source task: poll, decode, timestamps and watermarks per partition, barriers between records.
 
 use super::{
-    chain::Shared,
+    chain::{Collector, Shared},
     context::{Parts, TaskContext},
     event::{PartitionState, SourceCommand, TaskEvent, TaskSnapshot},
     halt::Halt,
+    held_back::HeldBack,
     message::{BarrierKind, MAX_WATERMARK, Mark, Timestamp},
     meter::Meter,
     output::Header,
@@ -131,6 +132,13 @@ pub struct Undecodable {
 pub trait Decode: 'static {
     /// The job's type.
     type Out: 'static;
+    /// Whether all that is needed to decode `record` is at hand. Must not wait: while the answer is no, the source holds the record and those
+    /// behind it back, lets barriers pass, and asks again.
+    #[inline]
+    fn is_ready(&mut self, record: &RawRecord<'_>) -> bool {
+        let _ = record;
+        true
+    }
     /// Event time and record.
     fn decode(&mut self, record: &RawRecord<'_>) -> Result<(Timestamp, Self::Out), Undecodable>;
 
@@ -256,6 +264,7 @@ pub fn run<D: Decode>(
         partitions.add(state.partition, state.offset, state.max_timestamp, target);
     }
     let mut refused = Refused { dead, stage: Arc::clone(&context.name), checkpoint: first_checkpoint };
+    let mut held = HeldBack::new(&topic, &context.metrics);
     let mut caught_up = false;
     let mut lag_due = Instant::now();
     let task = Arc::clone(&context.pulse);
@@ -267,7 +276,7 @@ pub fn run<D: Decode>(
         let waiting_since = Instant::now();
         let ahead = alignment.as_mut().is_some_and(|member| member.must_wait());
         task.turn_to(Phase::Waiting);
-        let command = match barrier_first || ahead {
+        let command = match barrier_first || ahead || !held.is_empty() {
             true => commands.recv_timeout(PATIENCE),
             false => commands.try_recv().map_err(timed),
         };
@@ -308,15 +317,21 @@ pub fn run<D: Decode>(
         }
         let since = Instant::now();
         let mut bytes = 0;
-        let round = if ahead {
+        if ahead || !held.is_empty() {
             partitions.not_read_for(since - waiting_since);
+        }
+        let round = if ahead {
             context.metrics.blocked(since - waiting_since);
             Round::default()
         } else {
             task.turn_to(reading);
             let outside = pulse.enter();
-            let to = (head, &refused, &pulse);
-            let round = read(&mut *reader, &mut partitions, decoder, to, &context.metrics, &mut bytes)?;
+            let mut intake =
+                Intake { partitions: &mut partitions, decoder, head, refused: &refused, pulse: &pulse, meter: &context.metrics };
+            let round = match held.is_empty() {
+                true => intake.read(&mut *reader, &mut held, &mut bytes)?,
+                false => intake.read_held(&mut held)?,
+            };
             pulse.leave(outside);
             round
         };
@@ -386,50 +401,89 @@ impl Refused<'_> {
     }
 }
 
-fn read<D: Decode>(
-    reader: &mut dyn SplitReader,
+/// What a record meets on its way in.
+struct Intake<'a, D: Decode> {
+    partitions: &'a mut Partitions<D::Out>,
+    decoder: &'a mut D,
+    head: &'a Shared<D::Out>,
+    refused: &'a Refused<'a>,
+    pulse: &'a OperatorPulse,
+    meter: &'a Meter,
+}
+
+impl<D: Decode> Intake<'_, D> {
+    /// Reads a round. When the decoder is not ready for a record, that and the rest of the round is held.
+    fn read(&mut self, reader: &mut dyn SplitReader, held: &mut HeldBack, bytes: &mut u64) -> Result<Round, Halt> {
+        let mut halted = None;
+        let mut head = self.head.borrow_mut();
+        let Self { partitions, decoder, refused, pulse, meter, .. } = self;
+        let mut round = reader.poll(PATIENCE, ROUND, &mut |record| {
+            if halted.is_some() {
+                return;
+            }
+            *bytes += record.value.map_or(0, <[u8]>::len) as u64;
+            if !held.is_empty() || !decoder.is_ready(&record) {
+                return held.push(&record);
+            }
+            let reading = pulse.visit(Phase::Record);
+            halted = take(&record, partitions, *decoder, &mut *head, refused, meter).err();
+            pulse.leave(reading);
+        })?;
+        if let Some(halt) = halted {
+            return Err(halt);
+        }
+        if !held.is_empty() {
+            held.keep_dry(std::mem::take(&mut round.dry));
+        }
+        Ok(round)
+    }
+
+    /// Takes what is held, as far as the decoder is ready for it.
+    fn read_held(&mut self, held: &mut HeldBack) -> Result<Round, Halt> {
+        let mut head = self.head.borrow_mut();
+        held.release(|record| {
+            if !self.decoder.is_ready(record) {
+                return Ok::<_, Halt>(false);
+            }
+            let reading = self.pulse.visit(Phase::Record);
+            let taken = take(record, self.partitions, self.decoder, &mut *head, self.refused, self.meter);
+            self.pulse.leave(reading);
+            taken.map(|()| true)
+        })?;
+        Ok(Round { records: 0, dry: held.take_dry() })
+    }
+}
+
+#[inline]
+fn take<D: Decode>(
+    record: &RawRecord<'_>,
     partitions: &mut Partitions<D::Out>,
     decoder: &mut D,
-    (head, refused, pulse): (&Shared<D::Out>, &Refused<'_>, &OperatorPulse),
+    head: &mut dyn Collector<D::Out>,
+    refused: &Refused<'_>,
     meter: &Meter,
-    bytes: &mut u64,
-) -> Result<Round, Halt> {
-    let mut halted = None;
-    let mut head = head.borrow_mut();
-    let round = reader.poll(PATIENCE, ROUND, &mut |record| {
-        if halted.is_some() {
-            return;
+) -> Result<(), Halt> {
+    match decoder.decode(record) {
+        Ok((timestamp, value)) => {
+            partitions.record(record.partition, record.offset, Some((timestamp, &value)));
+            head.collect(timestamp, value)
         }
-        *bytes += record.value.map_or(0, <[u8]>::len) as u64;
-        let reading = pulse.visit(Phase::Record);
-        let outcome = match decoder.decode(&record) {
-            Ok((timestamp, value)) => {
-                partitions.record(record.partition, record.offset, Some((timestamp, &value)));
-                head.collect(timestamp, value)
-            }
-            Err(error) => {
-                meter.dead_letter(error.class);
-                partitions.record(record.partition, record.offset, None);
-                let letter = DeadRecord {
-                    topic: record.topic.to_owned(),
-                    partition: record.partition,
-                    offset: record.offset,
-                    timestamp: record.timestamp,
-                    key: record.key.map(<[u8]>::to_vec),
-                    value: record.value.map(<[u8]>::to_vec),
-                    headers: record.headers.all(),
-                    stage: Arc::clone(&refused.stage),
-                    checkpoint: refused.checkpoint,
-                    error,
-                };
-                refused.dead.borrow_mut().collect(record.timestamp.unwrap_or_default(), letter)
-            }
-        };
-        halted = outcome.err();
-        pulse.leave(reading);
-    })?;
-    match halted {
-        Some(halt) => Err(halt),
-        None => Ok(round),
+        Err(error) => {
+            meter.dead_letter(error.class);
+            partitions.record(record.partition, record.offset, None);
+            let letter = DeadRecord {
+                topic: record.topic.to_owned(),
+                partition: record.partition,
+                offset: record.offset,
+                timestamp: record.timestamp,
+                key: record.key.map(<[u8]>::to_vec),
+                value: record.value.map(<[u8]>::to_vec),
+                headers: record.headers.all(),
+                stage: Arc::clone(&refused.stage),
+                checkpoint: refused.checkpoint,
+                error,
+            };
+            refused.dead.borrow_mut().collect(record.timestamp.unwrap_or_default(), letter)
+        }
     }
 }

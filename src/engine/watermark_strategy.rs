@@ -208,6 +208,11 @@ impl<D: Decode> Decode for WithWatermarks<D> {
     type Out = D::Out;
 
     #[inline]
+    fn is_ready(&mut self, record: &RawRecord<'_>) -> bool {
+        self.decoder.is_ready(record)
+    }
+
+    #[inline]
     fn decode(&mut self, record: &RawRecord<'_>) -> Result<(Timestamp, D::Out), Undecodable> {
         self.decoder.decode(record)
     }

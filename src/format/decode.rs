@@ -4,6 +4,10 @@ use super::{OrderEvent, decode_careful, decode_fast};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// Most levels of objects and arrays in a JSON record, the order itself being the first; an item is in the third. Our own readers take any
+/// depth, but a late event and an event in a batch are passed on as they came, and usual readers of JSON give up at 64, 128 or 1000 levels.
+pub const MAX_DEPTH: usize = 32;
+
 /// Why a record was refused. The wire names ([`as_str`](Self::as_str)) are stable: they are what the header `error.class` of a dead
 /// letter says, and what metrics are labelled with.
 ///
@@ -16,6 +20,10 @@ use std::fmt;
 /// | `empty` | it has no bytes: a tombstone (null value) or an empty value |
 /// | `invalid_utf8` | its bytes are not UTF-8 |
 /// | `malformed_json` | it is not one JSON text (RFC 8259): cut off, trailing bytes, `NaN`, a raw control character in a string, a byte order mark, or a name or string that has to be read holds half of a surrogate pair |
+/// | `too_deep` | its brackets are nested deeper than [`MAX_DEPTH`] levels, wherever that is |
+/// | `malformed_avro` | it has not the header of its topic's framing, or its bytes are not what its writer's schema says: cut off, trailing bytes, a length or a symbol that cannot be, values nested deeper than 64 levels |
+/// | `unknown_schema` | nobody knows the schema that its header names: the registry says so, or without one, none of the schemas at hand has this fingerprint |
+/// | `incompatible_schema` | its writer's schema cannot be resolved with ours |
 /// | `duplicate_field` | a known field is there twice, in the order or in one item |
 /// | `missing_field` | one of `orderId`, `userId`, `eventType`, `amount`, `itemCount`, `category`, `items`, `timestamp`, or in an item `productId`, `productName`, `quantity`, `price`, is not there |
 /// | `wrong_type` | the record or an item is not an object, `items` is not an array, or a field is `null`, a string for a number, a number for a string, or a fraction (`2.0`, `2e0`) for a count or the timestamp |
@@ -27,7 +35,7 @@ use std::fmt;
 /// | `quantity_below_one` | a `quantity` is 0 or negative |
 /// | `timestamp_out_of_range` | `timestamp` is outside [`DecodeRules::min_timestamp`] ..= [`DecodeRules::max_timestamp`] |
 ///
-/// What is accepted, because producers do it: unknown fields anywhere (whatever they hold), fields in any order, white space, escapes in
+/// What is accepted, because producers do it: unknown fields anywhere (whatever they hold, up to [`MAX_DEPTH`] levels), fields in any order, white space, escapes in
 /// names and strings, money as `50`, `49.9`, `49.990`, `5e1` or `-0.0`, an empty `items` array, an empty `category` or `productName`, the same
 /// product twice. What is *not* judged: whether `amount` and `itemCount` are the sums of the items (discounts and shipping are a producer's
 /// own affair), and whether the record's key is the `orderId`.
@@ -43,6 +51,14 @@ pub enum ErrorClass {
     InvalidUtf8,
     /// Not one JSON text.
     MalformedJson,
+    /// Brackets nested deeper than [`MAX_DEPTH`] levels.
+    TooDeep,
+    /// Not what its framing and its writer's schema say.
+    MalformedAvro,
+    /// Written with a schema that nobody knows.
+    UnknownSchema,
+    /// Written with a schema that cannot be resolved with ours.
+    IncompatibleSchema,
     /// A known field twice.
     DuplicateField,
     /// A known field not there.
@@ -67,11 +83,15 @@ pub enum ErrorClass {
 
 impl ErrorClass {
     /// All of them, in order of precedence.
-    pub const ALL: [ErrorClass; 14] = [
+    pub const ALL: [ErrorClass; 18] = [
         Self::TooLarge,
         Self::Empty,
         Self::InvalidUtf8,
         Self::MalformedJson,
+        Self::TooDeep,
+        Self::MalformedAvro,
+        Self::UnknownSchema,
+        Self::IncompatibleSchema,
         Self::DuplicateField,
         Self::MissingField,
         Self::WrongType,
@@ -92,6 +112,10 @@ impl ErrorClass {
             Self::Empty => "empty",
             Self::InvalidUtf8 => "invalid_utf8",
             Self::MalformedJson => "malformed_json",
+            Self::TooDeep => "too_deep",
+            Self::MalformedAvro => "malformed_avro",
+            Self::UnknownSchema => "unknown_schema",
+            Self::IncompatibleSchema => "incompatible_schema",
             Self::DuplicateField => "duplicate_field",
             Self::MissingField => "missing_field",
             Self::WrongType => "wrong_type",
@@ -157,6 +181,15 @@ impl Default for DecodeRules {
 ///
 /// The broken rule; see [`ErrorClass`].
 pub fn decode_order(bytes: &[u8], rules: &DecodeRules) -> Result<OrderEvent, DecodeError> {
+    let text = as_text(bytes, rules)?;
+    match decode_fast::decode(text, rules) {
+        Some(event) => Ok(event),
+        None => decode_careful::decode(text, rules),
+    }
+}
+
+/// Refuses what is empty or too large, whatever its format is.
+pub(super) fn has_a_size(bytes: &[u8], rules: &DecodeRules) -> Result<(), DecodeError> {
     if bytes.len() > rules.max_record_bytes {
         let message = format!("the record has {} bytes; allowed are at most {}", bytes.len(), rules.max_record_bytes);
         return Err(DecodeError { class: ErrorClass::TooLarge, message });
@@ -167,14 +200,27 @@ pub fn decode_order(bytes: &[u8], rules: &DecodeRules) -> Result<OrderEvent, Dec
             message: "the record has no value (a tombstone, or no bytes)".into(),
         });
     }
-    let text = std::str::from_utf8(bytes).map_err(|error| {
+    Ok(())
+}
+
+/// What both readers of JSON want of the bytes before they look at them.
+fn as_text<'a>(bytes: &'a [u8], rules: &DecodeRules) -> Result<&'a str, DecodeError> {
+    has_a_size(bytes, rules)?;
+    std::str::from_utf8(bytes).map_err(|error| {
         let message = format!("the byte at position {} does not belong to UTF-8 text", error.valid_up_to());
         DecodeError { class: ErrorClass::InvalidUtf8, message }
-    })?;
-    match decode_fast::decode(text, rules) {
-        Some(event) => Ok(event),
-        None => decode_careful::decode(text, rules),
-    }
+    })
+}
+
+/// The same without the fast reader: what it must agree with. For tests.
+///
+/// # Errors
+///
+/// As [`decode_order`].
+#[doc(hidden)]
+pub fn decode_order_carefully(bytes: &[u8], rules: &DecodeRules) -> Result<OrderEvent, DecodeError> {
+    let text = as_text(bytes, rules)?;
+    decode_careful::decode(text, rules)
 }
 
 #[cfg(test)]
@@ -204,6 +250,7 @@ mod tests {
             ("O-1", "O\t1", "malformed_json"),
             ("O-1", "O\\x", "malformed_json"),
             ("{\"orderId\"", "\u{feff}{\"orderId\"", "malformed_json"),
+            ("\"userId\"", "\"x\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]],\"userId\"", "too_deep"),
             ("\"userId\"", "\"orderId\"", "duplicate_field"),
             ("{\"orderId\"", "{\"order\\u0049d\":\"x\",\"orderId\"", "duplicate_field"),
             ("\"price\"", "\"quantity\":1,\"price\"", "duplicate_field"),
@@ -245,6 +292,8 @@ mod tests {
             let record = with(from, to);
             assert_eq!(class_of(&record), Err(class), "{from} -> {to}: {record}");
         }
+        assert_eq!(class_of(&"[".repeat(800_000)), Err("malformed_json"));
+        assert_eq!(class_of(&format!("{}{}", "[".repeat(400_000), "]".repeat(400_000))), Err("too_deep"));
         assert_eq!(class_of("[]"), Err("wrong_type"));
         assert_eq!(class_of("[1,2"), Err("malformed_json"));
         assert_eq!(class_of("1e999"), Err("wrong_type"));
@@ -262,6 +311,7 @@ mod tests {
         for (from, to) in [
             ("{\"orderId\"", " \r\n\t{ \"orderId\" "),
             ("{\"orderId\"", "{\"unknown\":[{\"deep\":[1e999,\"\\ud800\"]}],\"unknown\":null,\"orderId\""),
+            ("{\"orderId\"", "{\"x\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\"[[[\\\"[\"]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]],\"orderId\""),
             ("\"price\"", "\"colour\":\"red\",\"price\""),
             ("O-1", "\\u004f-1"),
             ("eventType", "event\\u0054ype"),

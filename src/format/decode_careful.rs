@@ -1,7 +1,8 @@
 //! The reader that decides: every rule, every reason. serde_json checks the grammar; each field is then judged by its own text.
 
+use super::findings::Findings;
 use super::money::read_money;
-use super::{DecodeError, DecodeRules, ErrorClass, EventType, Item, OrderEvent};
+use super::{DecodeError, DecodeRules, ErrorClass, EventType, Item, MAX_DEPTH, OrderEvent};
 use compact_str::CompactString;
 use rust_decimal::Decimal;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -15,6 +16,12 @@ pub(super) fn decode(text: &str, rules: &DecodeRules) -> Result<OrderEvent, Deco
     if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
         return Err(DecodeError { class: ErrorClass::MalformedJson, message: error.to_string() });
     }
+    // The grammar is right, so it is enough to count; serde_json itself skips brackets without recursion, at any depth.
+    let depth = depth(text);
+    if depth > MAX_DEPTH {
+        let message = format!("the record has {depth} levels of objects and arrays; allowed are at most {MAX_DEPTH}");
+        return Err(DecodeError { class: ErrorClass::TooDeep, message });
+    }
     let mut found = Findings::default();
     let event = read_event(text, rules, &mut found);
     match (found.worst, event) {
@@ -24,18 +31,23 @@ pub(super) fn decode(text: &str, rules: &DecodeRules) -> Result<OrderEvent, Deco
     }
 }
 
-/// Keeps the first finding of the class that comes first.
-#[derive(Default)]
-struct Findings {
-    worst: Option<DecodeError>,
-}
-
-impl Findings {
-    fn note(&mut self, class: ErrorClass, message: impl FnOnce() -> String) {
-        if self.worst.as_ref().is_none_or(|worst| class < worst.class) {
-            self.worst = Some(DecodeError { class, message: message() });
+/// How deep the brackets of a JSON text are nested.
+fn depth(text: &str) -> usize {
+    let (mut depth, mut deepest, mut quoted) = (0_usize, 0, false);
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' => drop(bytes.next()),
+            b'"' => quoted = !quoted,
+            b'{' | b'[' if !quoted => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
         }
     }
+    deepest
 }
 
 const ORDER_FIELDS: [&str; 8] = ["orderId", "userId", "eventType", "amount", "itemCount", "category", "items", "timestamp"];
@@ -298,9 +310,16 @@ impl Field<'_, '_> {
     fn items(&self, found: &mut Findings) -> Option<SmallVec<[Item; 3]>> {
         match serde_json::from_str::<Vec<&RawValue>>(self.text) {
             Ok(items) => {
-                let items: Vec<Option<Item>> =
-                    items.iter().enumerate().map(|(index, item)| read_item(item.get(), index, found)).collect();
-                items.into_iter().collect()
+                // Each is judged, but after one that is bad none is kept: a text of a megabyte can hold half a million bad ones.
+                let mut good = Some(SmallVec::new());
+                for (index, item) in items.iter().enumerate() {
+                    match (read_item(item.get(), index, found), &mut good) {
+                        (Some(item), Some(good)) => good.push(item),
+                        (Some(_), None) => {}
+                        (None, _) => good = None,
+                    }
+                }
+                good
             }
             Err(_) => {
                 self.note(found, ErrorClass::WrongType, "wanted is an array");

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 impl Stream<DeadRecord> {
     /// Writes each record to the topic of Kafka as it was (key, value, headers), and behind its headers where it came from and why it was
-    /// refused: the names are those of [`dead_letter`]. `job` is told in them.
+    /// refused: the names are those of [`dead_letter`]. `job` is told in them. Of a record with a value of more than `max_record_bytes`, or
+    /// with a key or headers that do not fit beside it, the rest is written, and what is missing told in headers.
     ///
     /// ```
     /// use sluicegate::stream::{App, Decode, RawRecord, Timestamp, Undecodable};
@@ -27,23 +28,26 @@ impl Stream<DeadRecord> {
     /// // error.partition=0, error.offset=7, error.class=no_number, error.message="x": invalid digit found in string, ...
     /// let app = App::new();
     /// let (numbers, dead) = app.source("numbers", "numbers", || Numbers);
-    /// dead.sink_dead_letters("dead-letters", "sums");
+    /// dead.sink_dead_letters("dead-letters", "sums", 100_000);
     /// ```
-    pub fn sink_dead_letters(&self, topic: &str, job: &str) {
+    pub fn sink_dead_letters(&self, topic: &str, job: &str, max_record_bytes: usize) {
         let job: Arc<str> = job.into();
-        self.sink(topic, move |dead, record| encode(&job, dead, record));
+        self.sink(topic, move |dead, record| encode(&job, max_record_bytes, dead, record));
     }
 }
 
-fn encode(job: &str, dead: &DeadRecord, record: &mut RecordWriter<'_>) {
-    if let Some(key) = &dead.key {
+fn encode(job: &str, max_record_bytes: usize, dead: &DeadRecord, record: &mut RecordWriter<'_>) {
+    let size = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+    let headers = dead.headers.iter().map(|(name, value)| name.len() + size(value));
+    let kept = dead_letter::Kept::of(size(&dead.key), size(&dead.value), headers, max_record_bytes);
+    if let Some(key) = dead.key.as_ref().filter(|_| kept.key) {
         record.key(key);
     }
-    match &dead.value {
+    match dead.value.as_ref().filter(|_| kept.value) {
         Some(value) => record.value().extend_from_slice(value),
         None => record.null_value(),
     }
-    for header in &dead.headers {
+    for header in dead.headers.iter().filter(|_| kept.headers) {
         record.header_as_it_was(header.clone());
     }
     let reason = dead_letter::Reason {
@@ -57,7 +61,7 @@ fn encode(job: &str, dead: &DeadRecord, record: &mut RecordWriter<'_>) {
         job,
         checkpoint: dead.checkpoint.0,
     };
-    for (name, value) in dead_letter::headers(&reason) {
+    for (name, value) in dead_letter::headers(&reason).into_iter().chain(kept.headers().into_iter().flatten()) {
         record.header(name, value);
     }
 }

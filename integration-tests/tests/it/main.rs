@@ -5,6 +5,7 @@
 mod harness;
 
 mod audit_finds_differences;
+mod avro_topics;
 mod bad_records;
 mod broker_absent;
 mod broker_away_for_long;
@@ -40,6 +41,7 @@ mod protections;
 mod restart_with_other_settings;
 mod rights_taken_away;
 mod savepoints;
+mod schema_registry;
 mod second_instance;
 mod start_positions;
 mod state_in_memory;

@@ -1,7 +1,7 @@
 //! An output record that is larger than Kafka takes: nothing is lost, and the user learns what to change.
 
 use crate::harness::{END, LIMIT, job, says, within};
-use integration_tests::{Result, ensure, job::Job};
+use integration_tests::{Context, Result, ensure, job::Job, job::PARTITIONS};
 
 /// A good order of about so many bytes.
 fn order(number: u32, bytes: usize) -> String {
@@ -54,6 +54,72 @@ fn an_input_record_over_its_limit_is_a_dead_letter() {
             "{letters:?}"
         );
         assert_eq!(job.audit()?.number("/dead")?, 1);
+        Ok(())
+    });
+}
+
+/// Records that no topic of dead letters would take whole, behind which a job would stand for good.
+#[test]
+fn a_dead_letter_leaves_out_what_would_make_it_too_large() {
+    within(LIMIT, || {
+        // Given an input that takes records of 20 MB, while the outputs take 1 MB as usual
+        let job = job()?;
+        job.cluster()?.create(&job.input(), PARTITIONS, &[("max.message.bytes", "20971520")])?;
+        job.create_topics()?;
+        let text = |bytes: usize| vec![b'x'; bytes];
+        let brackets = [vec![b'['; 5_000_000], vec![b']'; 5_000_000]].concat();
+        let trace = |value: &'static [u8]| [("trace", Some(value))];
+        let megabytes: &'static [u8] = Box::leak(text(2_000_000).into_boxed_slice());
+        let (cluster, input) = (job.cluster()?, job.input());
+        let send = |key: &[u8], value: Option<&[u8]>, headers: &[(&str, Option<&[u8]>)]| {
+            cluster.send_whole(&input, 0, (Some(key), value), headers)
+        };
+        send(b"O-0", Some(order(0, 100).as_bytes()), &[])?;
+        send(b"ten megabytes", Some(&text(10_000_000)), &trace(b"7"))?;
+        send(b"ten megabytes of brackets", Some(&brackets), &[])?;
+        send(b"what an input with default settings takes", Some(&text(1_048_000)), &[])?;
+        send(b"a tombstone with headers", None, &trace(megabytes))?;
+        send(megabytes, Some(b"a key"), &[])?;
+        send(megabytes, Some(megabytes), &trace(megabytes))?;
+        send(b"O-1", Some(order(1, 100).as_bytes()), &[])?;
+        // When the job runs, then it gets past all of them, and the audit finds each where it belongs
+        job.catch_up()?;
+        let audit = job.audit()?;
+        assert_eq!((audit.number("/records_in")?, audit.number("/dead")?, audit.number("/accepted")?), (8, 6, 2));
+        // And each letter says what it lacks, and where the record is
+        let mut told = Vec::new();
+        for letter in cluster.read(&job.output("dead-letters"))? {
+            let header = |name: &str| letter.header(name).with_context(|| format!("no header {name}"));
+            let offset: i64 = header("error.offset")?.parse()?;
+            let trace = letter.header("trace").is_some();
+            told.push((
+                offset,
+                header("error.class")?,
+                header("error.omitted")?,
+                letter.key.is_some(),
+                letter.value.is_some(),
+                trace,
+            ));
+        }
+        told.sort();
+        let expected = |offset, class: &str, omitted: &str, key, value, trace| {
+            (offset, class.to_owned(), omitted.to_owned(), key, value, trace)
+        };
+        assert_eq!(
+            told,
+            [
+                expected(1, "too_large", "value", true, false, true),
+                expected(2, "too_large", "value", true, false, false),
+                expected(3, "too_large", "value", true, false, false),
+                expected(4, "empty", "headers", true, false, false),
+                expected(5, "malformed_json", "key", false, true, false),
+                expected(6, "too_large", "key,value,headers", false, false, false),
+            ]
+        );
+        // And a replay sends back none of these as if they were whole
+        let replay = job.succeed(["dlq", "replay"], END)?;
+        says(&replay, &["replayed 0 dead letters", "6 have not all of a record"])?;
+        assert_eq!(cluster.read(&input)?.len(), 8);
         Ok(())
     });
 }

@@ -45,6 +45,8 @@ pub(super) struct Reason {
     pub(super) stage: Option<String>,
     pub(super) job: Option<String>,
     pub(super) checkpoint: Option<u64>,
+    /// What the letter does not have of its record, which was too large.
+    pub(super) omitted: Option<String>,
 }
 
 /// A dead letter as `--json` shows it and as a fix script gets it. Bytes that are no UTF-8 stand in a field of their own, as base64.
@@ -60,6 +62,8 @@ pub(super) struct Shown<'a> {
     stage: Option<&'a str>,
     job: Option<&'a str>,
     checkpoint: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    omitted: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     replayed: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -137,7 +141,7 @@ impl Letter {
             });
             Content { headers: headers.collect(), value, value_base64 }
         });
-        let Reason { topic, partition, offset, class, message, timestamp, stage, job, checkpoint } = &self.reason;
+        let Reason { topic, partition, offset, class, message, timestamp, stage, job, checkpoint, omitted } = &self.reason;
         Shown {
             partition: self.place.partition,
             offset: self.place.offset,
@@ -148,6 +152,7 @@ impl Letter {
             stage: stage.as_deref(),
             job: job.as_deref(),
             checkpoint: *checkpoint,
+            omitted: omitted.as_deref(),
             replayed,
             key,
             key_base64,
@@ -175,7 +180,7 @@ fn text_or_base64(bytes: Option<&[u8]>) -> (Option<Option<&str>>, Option<String>
 /// The headers of the bad record, and what ours say. Ours stand behind, from the last one on that is named like our first: a bad record may
 /// have been a dead letter of another job.
 fn split(mut headers: Vec<OutputHeader>) -> Result<(Vec<OutputHeader>, Reason), String> {
-    use dead_letter::{CHECKPOINT, CLASS, JOB, MESSAGE, OFFSET, PARTITION, STAGE, TIMESTAMP, TOPIC};
+    use dead_letter::{CHECKPOINT, CLASS, JOB, MESSAGE, OFFSET, OMITTED, PARTITION, STAGE, TIMESTAMP, TOPIC};
     let begin = headers.iter().rposition(|(name, _)| name == TOPIC).ok_or_else(|| format!("it has no header {TOPIC}"))?;
     let ours = headers.split_off(begin);
     let text = |wanted: &str| {
@@ -193,6 +198,7 @@ fn split(mut headers: Vec<OutputHeader>) -> Result<(Vec<OutputHeader>, Reason), 
         stage: text(STAGE),
         job: text(JOB),
         checkpoint: text(CHECKPOINT).map(|text| number(CHECKPOINT, &text)).transpose()?,
+        omitted: text(OMITTED),
     };
     Ok((headers, reason))
 }
@@ -241,6 +247,7 @@ pub(super) mod tests {
                 stage: Some("orders".into()),
                 job: Some("orders".into()),
                 checkpoint: Some(42),
+                omitted: None,
             },
         }
     }

@@ -82,6 +82,8 @@ struct Tally {
     replayed_before: u64,
     /// That the fix script left alone.
     left_alone: u64,
+    /// That have not all of their record, because it was too large.
+    incomplete: u64,
 }
 
 /// A letter that is to be sent, with the value that it is to have.
@@ -120,6 +122,10 @@ impl Replay {
             }
             if sender.replayed.has(&letter) {
                 sender.tally.replayed_before += 1;
+                return Ok(());
+            }
+            if letter.reason.omitted.is_some() {
+                sender.tally.incomplete += 1;
                 return Ok(());
             }
             let (topic, partition) = (&letter.reason.topic, letter.reason.partition);
@@ -288,6 +294,10 @@ impl Tally {
         if self.left_alone > 0 {
             text += &format!(", {} left alone by the fix script", plural(self.left_alone, "was", "were"));
         }
+        if self.incomplete > 0 {
+            let count = plural(self.incomplete, "has", "have");
+            text += &format!(", {count} not all of a record that was too large (error.omitted), and cannot be replayed");
+        }
         text
     }
 
@@ -339,6 +349,7 @@ mod tests {
             transactions: 1,
             replayed_before: 3,
             left_alone: 1,
+            incomplete: 0,
             dry_run: false,
         };
         assert_eq!(
@@ -346,6 +357,8 @@ mod tests {
             "replayed 12 dead letters to orders in 1 transaction (empty 2, inexact_money 10); 3 were replayed before, 1 was left alone by the \
              fix script"
         );
+        let incomplete = Tally { incomplete: 2, ..Tally::default() };
+        assert!(incomplete.sentence("orders").contains("; 0 were replayed before, 2 have not all of a record"), "{incomplete:?}");
         let nothing = Tally { dry_run: true, ..Tally::default() };
         assert_eq!(nothing.sentence("orders"), "would replay 0 dead letters to orders in 0 transactions; 0 were replayed before");
         let failed = tally.explain(Failure::fenced("another replay"));

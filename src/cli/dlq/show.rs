@@ -66,11 +66,18 @@ fn page(letter: &Letter, replayed: bool) -> String {
     line("job", &reason.job.as_deref().map_or_else(unknown, screen::one_line));
     line("stage", &reason.stage.as_deref().map_or_else(unknown, screen::one_line));
     line("checkpoint", &reason.checkpoint.map_or_else(unknown, |number| number.to_string()));
+    if let Some(omitted) = &reason.omitted {
+        line(
+            "left out",
+            &format!("{}, because the letter would be too large: the record is where it came from", screen::one_line(omitted)),
+        );
+    }
     line("key", &short(letter.key.as_deref()));
     for (name, value) in &letter.headers {
         line("header", &format!("{} = {}", screen::one_line(name), short(value.as_deref())));
     }
     match letter.value.as_deref() {
+        None if reason.omitted.as_deref().is_some_and(|parts| parts.contains("value")) => {}
         None => line("value", "none: a tombstone"),
         Some(value) => {
             let text = std::str::from_utf8(value).ok();
@@ -108,7 +115,10 @@ fn hex_lines(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::letter::tests::letter, *};
+    use super::{
+        super::letter::{Reason, tests::letter},
+        *,
+    };
 
     #[test]
     fn everything_is_on_the_page() {
@@ -139,5 +149,8 @@ mod tests {
         let escape = page(&Letter { value: Some(b"a\x1b[2J\nb".to_vec()), ..letter() }, false);
         assert!(escape.contains("a\\u{1b}[2J\nb"), "{escape}");
         assert!(page(&Letter { value: None, ..letter() }, false).contains("a tombstone"));
+        let reason = Reason { omitted: Some("value,headers".into()), ..letter().reason };
+        let page = page(&Letter { value: None, reason, ..letter() }, false);
+        assert!(page.contains("left out    value,headers") && !page.contains("tombstone"), "{page}");
     }
 }

@@ -3,7 +3,7 @@
 use super::draw::Draw;
 use crate::format::ErrorClass::{
     self, DuplicateField, Empty, EmptyId, InexactMoney, InvalidUtf8, MalformedJson, MissingField, NegativeNumber,
-    NumberOutOfRange, QuantityBelowOne, TimestampOutOfRange, UnknownEventType, WrongType,
+    NumberOutOfRange, QuantityBelowOne, TimestampOutOfRange, TooDeep, UnknownEventType, WrongType,
 };
 
 /// What to do to the record.
@@ -25,7 +25,7 @@ enum Spoil {
 use Spoil::{CutOff, Insert, Rename, Replace, Tombstone, Value};
 
 /// Every class but `too_large`, several ways each.
-const WAYS: [(ErrorClass, Spoil); 32] = [
+const WAYS: [(ErrorClass, Spoil); 33] = [
     (MalformedJson, CutOff),
     (Empty, Tombstone),
     (InvalidUtf8, Value("category", b"\"caf\xe9\"")),
@@ -58,6 +58,7 @@ const WAYS: [(ErrorClass, Spoil); 32] = [
     (InexactMoney, Value("amount", b"33.333333333333336")),
     (MalformedJson, Value("category", b"\"half a pair: \\ud83d\"")),
     (WrongType, Value("quantity", b"1.5")),
+    (TooDeep, Insert(b"\"x\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]],")),
 ];
 
 /// Spoils the JSON of an event. `number` counts the bad records, so that the ways come in turn; returns the class, and whether the

@@ -19,11 +19,13 @@
 //! assert_eq!(summary.records, 1_000);
 //! ```
 
+mod avro;
 mod dirty;
 mod draw;
 mod life;
 
 use crate::format::{ErrorClass, EventType};
+pub use avro::AvroLoad;
 use draw::Draw;
 use life::Order;
 use std::cmp::Reverse;
