@@ -1,5 +1,6 @@
 //! What the audit is given: a way to read the topics, what the job committed, and the rules that the job ran under.
 
+use super::Formats;
 use crate::protocol::Failure;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -175,7 +176,7 @@ impl Default for JobRules {
 }
 
 /// How the audit itself works.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// Folder for temporary files, about half the size of what is read; the system's own if none.
     pub temp_dir: Option<std::path::PathBuf>,
@@ -183,11 +184,13 @@ pub struct Options {
     pub shown: usize,
     /// Input events per bucket: what is in memory at a time, at about 1 KiB each.
     pub bucket_events: u64,
+    /// Formats of the topics.
+    pub formats: Formats,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { temp_dir: None, shown: 10, bucket_events: 50_000 }
+        Self { temp_dir: None, shown: 10, bucket_events: 50_000, formats: Formats::default() }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::facts::{Arrival, BadFact, Digest, Facts, OrderFact, Place, ProductFact, UserFact, put_user};
 use super::kind::EventKind;
 use super::report::{DifferenceKind, Report};
-use super::{Committed, JobRules, Progress, Record, Step, Topic, Topics, outputs, rules};
+use super::{Committed, Format, Formats, JobRules, Progress, Record, Step, Topic, Topics, avro, outputs, rules};
 use crate::protocol::Failure;
 use compact_str::CompactString;
 use std::collections::{HashMap, HashSet};
@@ -16,12 +16,14 @@ pub(super) fn all(
     topics: &mut dyn Topics,
     committed: &Committed,
     rules: &JobRules,
+    formats: &Formats,
     facts: &mut Facts,
     report: &mut Report,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(), Failure> {
-    let mut reader =
-        Reader { committed, rules, facts, report, latest: HashMap::new(), batches: HashSet::new(), scratch: Vec::new() };
+    let avro = avro::Reader::new(formats);
+    let (latest, batches, scratch) = (HashMap::new(), HashSet::new(), Vec::new());
+    let mut reader = Reader { committed, rules, formats, avro, facts, report, latest, batches, scratch };
     let input: u64 = committed.input.values().map(|range| u64::try_from(range.end - range.start).unwrap_or(0)).sum();
     for topic in [Topic::Orders].into_iter().chain(Topic::OUTPUTS) {
         let (ranges, total) = if topic == Topic::Orders { (Some(&committed.input), Some(input)) } else { (None, None) };
@@ -46,6 +48,8 @@ pub(super) fn all(
 struct Reader<'a> {
     committed: &'a Committed,
     rules: &'a JobRules,
+    formats: &'a Formats,
+    avro: avro::Reader<'a>,
     facts: &'a mut Facts,
     report: &'a mut Report,
     /// Latest event time of each input partition.
@@ -66,6 +70,18 @@ impl Reader<'_> {
         if topic != Topic::OrderBatches {
             self.report.output(topic).found += 1;
         }
+        let format = self.formats.of(topic);
+        // Late orders are compared as they are; what is in them is read there.
+        let transcode = !matches!(topic, Topic::LateOrders | Topic::DeadLetters) && format != Format::Json;
+        let json = if transcode { self.avro.output(format, value)? } else { Ok(String::new()) };
+        let value = match &json {
+            Ok(json) if transcode => json.as_bytes(),
+            Ok(_) => value,
+            Err(why) => {
+                self.wrong(topic, place, why, value);
+                return Ok(());
+            }
+        };
         let read = match topic {
             Topic::Orders => Ok(()),
             Topic::OrderStatus => self.status(place, record.key, value)?,
@@ -105,7 +121,16 @@ impl Reader<'_> {
         }
         self.report.records_in += 1;
         let value = record.value.unwrap_or_default();
-        match rules::judge(record.value, self.rules) {
+        let format = self.formats.of(Topic::Orders);
+        let (judged, json) = match format {
+            Format::Json => (rules::judge(record.value, self.rules), None),
+            _ if value.is_empty() || value.len() > self.rules.max_record_bytes => (rules::judge(record.value, self.rules), None),
+            _ => match self.avro.order(format, value)? {
+                Ok(json) => (rules::judge_text(&json, self.rules), Some(json)),
+                Err(class) => (Err(class), None),
+            },
+        };
+        match judged {
             Err(class) => {
                 self.report.dead += 1;
                 let (left, omitted) = left_of(record, self.rules.max_record_bytes);
@@ -116,8 +141,17 @@ impl Reader<'_> {
                 let latest = self.latest.entry(place.partition).or_insert(event.time);
                 *latest = event.time.max(*latest);
                 let order = event.order.clone();
-                let json = Digest::of(value.trim_ascii());
-                let arrival = Arrival { place, event, bytes: Digest::of(value), json, latest: *latest };
+                let json = match &json {
+                    Some(json) => Digest::of(json.as_bytes()),
+                    None if self.formats.batches_are_verbatim() => Digest::of(value.trim_ascii()),
+                    None => canonical(value),
+                };
+                let bytes = match self.formats.late_orders_are_verbatim() {
+                    true => Digest::of(value),
+                    false if format == Format::Json => canonical(value),
+                    false => json,
+                };
+                let arrival = Arrival { place, event, bytes, json, latest: *latest };
                 self.facts.order(&order, OrderFact::Event(arrival))
             }
         }
@@ -143,15 +177,28 @@ impl Reader<'_> {
 
     fn late(&mut self, place: Place, record: &Record<'_>) -> Result<Result<(), String>, Failure> {
         let value = record.value.unwrap_or_default();
-        let order = match outputs::identity(value) {
+        let format = self.formats.of(Topic::LateOrders);
+        let json = match format {
+            Format::Json => None,
+            _ => match self.avro.order(format, value)? {
+                Ok(json) => Some(json),
+                Err(class) => return Ok(Err(format!("it is {class}"))),
+            },
+        };
+        let text = json.as_ref().map_or(value, |json| json.as_bytes());
+        let order = match outputs::identity(text) {
             Ok((order, _)) => order,
             Err(why) => return Ok(Err(why)),
+        };
+        let bytes = match self.formats.late_orders_are_verbatim() {
+            true => Digest::of(value),
+            false => canonical(text),
         };
         let Some(watermark) = header(record.headers, "late.watermark").and_then(|text| text.parse::<i64>().ok()) else {
             return Ok(Err("no header late.watermark with a whole number".to_owned()));
         };
         self.check_key(Topic::LateOrders, place, record.key, &order);
-        self.facts.order(&order, OrderFact::Late(place, Digest::of(value), watermark)).map(Ok)
+        self.facts.order(&order, OrderFact::Late(place, bytes, watermark)).map(Ok)
     }
 
     fn level(&mut self, place: Place, key: Option<&[u8]>, value: &[u8]) -> Result<Result<(), String>, Failure> {
@@ -212,8 +259,9 @@ impl Reader<'_> {
             self.report.waiting += 1;
         }
         let read = outputs::identity(event).and_then(|(order, kind)| Ok((order, event_kind(&kind)?)));
+        let digest = if self.formats.batches_are_verbatim() { Digest::of(event.trim_ascii()) } else { canonical(event) };
         match read {
-            Ok((order, kind)) => self.facts.order(&order, OrderFact::Batched(batch, kind, Digest::of(event.trim_ascii()))),
+            Ok((order, kind)) => self.facts.order(&order, OrderFact::Batched(batch, kind, digest)),
             Err(why) => {
                 let difference = || (name.to_owned(), "an accepted event".to_owned(), why);
                 self.report.output(Topic::OrderBatches).note(DifferenceKind::Wrong, difference);
@@ -301,6 +349,11 @@ fn left_of<'a>(record: &Record<'a>, max_record_bytes: usize) -> (Record<'a>, Opt
         }
     }
     (left, (!omitted.is_empty()).then(|| omitted.join(",")))
+}
+
+/// Hash of a JSON event by what it says, not by how it is written.
+fn canonical(event: &[u8]) -> Digest {
+    Digest::of(avro::canonical(event).as_deref().map_or(event, str::as_bytes))
 }
 
 /// The text of the header of that name; none if there is none, several, or no text.

@@ -22,12 +22,15 @@ pub(super) struct Event {
 }
 
 /// Classes of bad records, the first that applies is the one that counts (see the documentation of the order job).
-const PRECEDENCE: [&str; 15] = [
+const PRECEDENCE: [&str; 18] = [
     "too_large",
     "empty",
     "invalid_utf8",
     "malformed_json",
     "too_deep",
+    "malformed_avro",
+    "unknown_schema",
+    "incompatible_schema",
     "duplicate_field",
     "missing_field",
     "wrong_type",
@@ -52,7 +55,11 @@ pub(super) fn judge(value: Option<&[u8]>, rules: &JobRules) -> Result<Event, &'s
     if bytes.is_empty() {
         return Err("empty");
     }
-    let text = std::str::from_utf8(bytes).map_err(|_| "invalid_utf8")?;
+    judge_text(std::str::from_utf8(bytes).map_err(|_| "invalid_utf8")?, rules)
+}
+
+/// The same of the text of a record, whatever its size.
+pub(super) fn judge_text(text: &str, rules: &JobRules) -> Result<Event, &'static str> {
     let value = Value::whole(text).map_err(|_| "malformed_json")?;
     if value.levels() > LEVELS {
         return Err("too_deep");

@@ -3,18 +3,30 @@
 use super::{
     Code, Given, Stop,
     committed::{self, CommittedJob},
-    progress, screen, topics,
+    formats, progress, screen, topics,
 };
 use crate::{
-    audit::{self, Committed, JobRules, Options, Progress, Record, Step, Topic, Verdict},
+    audit::{self, Committed, JobRules, Options, Progress, Record, SchemaName, Step, Topic, Verdict, WriterSchema},
     config::{self, Settings},
+    format::{
+        Format,
+        avro::{OwnSchema, fingerprint},
+        registry::Registry,
+    },
     jobs::orders::names,
     kafka::{Isolation, Polled, TopicScan},
     observe::logging,
     protocol::{Failure, FailureKind},
 };
 use indicatif::ProgressBar;
-use std::{collections::BTreeMap, ops::Range, path::PathBuf, sync::atomic::AtomicBool, time::Duration};
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+use tokio::runtime::Handle;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  sluicegate audit --json --set kafka.bootstrap_servers=localhost:9092")]
@@ -37,7 +49,9 @@ impl Audit {
         let (settings, _) = self.given.load()?;
         logging::quiet(&settings.log)?;
         let committed = prepare(&settings)?;
-        let options = Options { temp_dir: self.temp_dir.clone(), shown: self.differences, ..Options::default() };
+        let runtime = formats::runtime()?;
+        let formats = audit_formats(&settings, runtime.handle())?;
+        let options = Options { temp_dir: self.temp_dir.clone(), shown: self.differences, formats, ..Options::default() };
         let mut topics = KafkaTopics { settings: &settings };
         let mut shown = Shown::default();
         let report = audit::audit(&mut topics, &committed, &rules(&settings), &options, &mut |progress| shown.show(progress))
@@ -114,6 +128,56 @@ fn rules(settings: &Settings) -> JobRules {
         min_timestamp: *settings.source.timestamps.start(),
         max_timestamp: *settings.source.timestamps.end(),
         max_record_bytes: settings.source.max_record_bytes,
+    }
+}
+
+/// The formats that the settings give the topics, in the audit's words.
+fn audit_formats(settings: &Settings, runtime: &Handle) -> Result<audit::Formats, Failure> {
+    let of = |format| match format {
+        Format::Json => audit::Format::Json,
+        Format::Avro => audit::Format::Avro,
+        Format::AvroSingleObject => audit::Format::AvroSingleObject,
+    };
+    let format = &settings.format;
+    let topics = [
+        (Topic::Orders, format.orders),
+        (Topic::OrderStatus, format.order_status),
+        (Topic::PurchaseStats, format.purchase_stats),
+        (Topic::LateOrders, format.late_orders),
+        (Topic::InventoryLevels, format.inventory_levels),
+        (Topic::LowStockAlerts, format.low_stock_alerts),
+        (Topic::OrderBatches, format.order_batches),
+    ];
+    let own = OwnSchema::ALL.into_iter().map(|own| own.schema().clone());
+    let known = own.chain(formats::producers_schemas(settings)?.into_iter().map(|(_, schema)| schema));
+    let schemas = KnownSchemas {
+        by_fingerprint: known.map(|schema| (fingerprint(&schema), schema)).collect(),
+        registry: settings.registry.clone().map(|registry| Registry::new(registry, runtime.clone())).transpose()?,
+        patience: settings.kafka.connect_timeout,
+    };
+    Ok(audit::Formats { topics: topics.map(|(topic, format)| (topic, of(format))).into(), schemas: Arc::new(schemas) })
+}
+
+/// Schemas of the program, of files, and of the registry.
+struct KnownSchemas {
+    by_fingerprint: BTreeMap<[u8; 8], apache_avro::Schema>,
+    registry: Option<Arc<Registry>>,
+    patience: Duration,
+}
+
+impl audit::Schemas for KnownSchemas {
+    fn schema(&self, name: SchemaName) -> Result<Option<WriterSchema>, Failure> {
+        match (name, &self.registry) {
+            (SchemaName::Fingerprint(fingerprint), _) => {
+                let schema = self.by_fingerprint.get(&fingerprint).cloned();
+                Ok(schema.map(|schema| WriterSchema { schema, others: Vec::new() }))
+            }
+            (SchemaName::Id(_), None) => Ok(None),
+            (SchemaName::Id(id), Some(registry)) => {
+                let found = registry.schema(id, self.patience, &AtomicBool::new(false))?;
+                Ok(found.map(|found| WriterSchema { schema: found.schema, others: found.others }))
+            }
+        }
     }
 }
 

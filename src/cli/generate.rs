@@ -1,8 +1,9 @@
 //! `sluicegate generate`
 
-use super::{Code, Given, Stop, pace::Pace, progress, screen, topics};
+use super::{Code, Given, Stop, formats, pace::Pace, progress, screen, topics};
 use crate::{
-    connectors::orders_load::{LoadSettings, LoadSummary, OrderLoad},
+    connectors::orders_load::{AvroLoad, LoadSettings, LoadSummary, OrderLoad},
+    format::avro::OwnSchema,
     kafka::{Output, Producer},
     observe::logging,
     protocol::Failure,
@@ -79,6 +80,13 @@ impl Orders {
         let (settings, _) = self.given.load()?;
         logging::quiet(&settings.log)?;
         let topic = settings.source.topic.clone();
+        let runtime = formats::runtime()?;
+        let cancel = AtomicBool::new(false);
+        let encoding = formats::Connecting::new(&settings, runtime.handle(), &cancel)?.encoding(
+            settings.format.orders,
+            &topic,
+            OwnSchema::OrderEvent,
+        )?;
         topics::connect(&settings)?.require(std::slice::from_ref(&topic))?;
         let mut producer = Producer::open(&settings.kafka.connection, Arc::new(AtomicBool::new(false)))?;
         let mut load = OrderLoad::new(LoadSettings {
@@ -92,14 +100,15 @@ impl Orders {
         let bar = progress::bar(Some(self.events), format!("sending to {topic}"));
         let pace = Pace::start(self.rate);
         let mut sent = 0;
-        let summary = load.drive(|record| {
+        let mut avro = AvroLoad::new(encoding);
+        let mut summary = load.drive(|record| {
             if let Some(wait) = pace.wait(sent, Instant::now()) {
                 std::thread::sleep(wait);
             }
             let output = Output {
                 topic: &topic,
                 key: Some(record.key()),
-                value: record.value(),
+                value: avro.value(record),
                 headers: &[],
                 partition: None,
                 timestamp_ms: None,
@@ -112,6 +121,7 @@ impl Orders {
             Ok::<(), Failure>(())
         })?;
         producer.flush(FLUSH)?;
+        summary.bytes = avro.bytes(summary.bytes);
         bar.finish_and_clear();
         screen::line(&report(&summary, &topic, pace.elapsed()))?;
         Ok(Code::Done)

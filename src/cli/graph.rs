@@ -3,22 +3,22 @@
 use crate::{
     config::{self, JobKind, Settings},
     engine::plan::Plan,
-    format::DecodeRules,
+    format::{DecodeRules, Formats},
     jobs::orders,
     protocol::Failure,
     stream::App,
 };
 
-/// The graph of the job.
-pub(super) fn of(settings: &Settings) -> Result<Plan, Failure> {
+/// The graph of the job, whose topics have these formats.
+pub(super) fn of(settings: &Settings, formats: Formats) -> Result<Plan, Failure> {
     let app = App::new();
     match settings.job.kind {
-        JobKind::Orders => orders::build(&app, &order_options(settings))?,
+        JobKind::Orders => orders::build(&app, &order_options(settings, formats))?,
     }
     app.into_plan()
 }
 
-fn order_options(settings: &Settings) -> orders::Options {
+fn order_options(settings: &Settings, formats: Formats) -> orders::Options {
     let (topics, options) = (&settings.topics, &settings.orders);
     orders::Options {
         job: settings.job.name.to_string(),
@@ -32,6 +32,7 @@ fn order_options(settings: &Settings) -> orders::Options {
             order_batches: topics.order_batches.clone(),
             dead_letters: topics.dead_letters.clone(),
         },
+        formats,
         rules: DecodeRules {
             min_timestamp: *settings.source.timestamps.start(),
             max_timestamp: *settings.source.timestamps.end(),

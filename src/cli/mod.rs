@@ -10,6 +10,7 @@ mod chosen;
 mod committed;
 mod dlq;
 mod exit;
+mod formats;
 mod generate;
 mod graph;
 mod own_job;

@@ -88,7 +88,7 @@ impl App {
 impl Command {
     fn run(&self, plan: impl FnOnce() -> Result<Plan, Failure>) -> Result<Code, Stop> {
         match self {
-            Self::Run(command) => command.run_graph(|_| plan()),
+            Self::Run(command) => command.run_graph(|_, _, _| plan()),
             Self::Validate(command) => command.run(plan),
             Self::Graph(command) => {
                 let plan = plan()?;

@@ -1,6 +1,6 @@
 //! `sluicegate run`
 
-use super::{Code, Given, Stop, graph, savepoint};
+use super::{Code, Given, Stop, formats::Connecting, graph, savepoint};
 use crate::{
     checkpoint::{Executor, Retention},
     config::{self, Settings},
@@ -20,7 +20,10 @@ use std::{
     },
     time::Duration,
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    runtime::Handle,
+    signal::unix::{SignalKind, signal},
+};
 
 /// What dead attempts left in checkpoint storage stays for so long, for people to look at.
 const GRACE: Duration = Duration::from_secs(60);
@@ -53,11 +56,14 @@ pub struct Run {
 
 impl Run {
     pub(super) fn run(&self) -> Result<Code, Stop> {
-        self.run_graph(graph::of)
+        self.run_graph(|settings, runtime, cancel| graph::of(settings, Connecting::new(settings, runtime, cancel)?.all()?))
     }
 
-    /// Runs the graph that `graph` makes of the settings.
-    pub(super) fn run_graph(&self, graph: impl FnOnce(&Settings) -> Result<Plan, Failure>) -> Result<Code, Stop> {
+    /// Runs the graph that `graph` makes of the settings; it may ask others on the threads of the runtime, until the flag is raised.
+    pub(super) fn run_graph(
+        &self,
+        graph: impl FnOnce(&Settings, &Handle, &AtomicBool) -> Result<Plan, Failure>,
+    ) -> Result<Code, Stop> {
         let (settings, _) = self.given.load()?;
         logging::init(&settings.log)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -80,7 +86,7 @@ impl Run {
         };
         runtime.spawn(async move { on_signals(&stopper).await });
         let from = self.origin(&settings, runtime.handle().clone().into())?;
-        let plan = graph(&settings)?;
+        let plan = graph(&settings, runtime.handle(), &interrupted)?;
         let mut job = self.job_settings(&settings, from)?;
         let cluster: Arc<dyn Cluster> = if plan.sources.is_empty() && plan.sinks.is_empty() {
             let input = plan.input()?.to_owned();

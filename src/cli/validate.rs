@@ -1,11 +1,12 @@
 //! `sluicegate validate`
 
-use super::{Code, Given, Stop, checkpoint, screen, topics};
+use super::{Code, Given, Stop, checkpoint, formats, screen, topics};
 use crate::{
     config::{Settings, show_duration},
+    format::Format,
     protocol::Failure,
 };
-use std::path::Path;
+use std::{path::Path, sync::atomic::AtomicBool};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  sluicegate validate --config config/orders.toml --set kafka.bootstrap_servers=kafka:9092")]
@@ -32,6 +33,7 @@ impl Validate {
             checks.push(Check { what: "state.dir", found: writable(&settings.state.dir) });
             checks.push(Check { what: "checkpoint.storage", found: storage(&settings) });
             checks.extend(brokers(&settings));
+            checks.extend(registry(&settings));
         }
         for Check { what, found } in &checks {
             let (word, text) = match found {
@@ -66,6 +68,39 @@ fn brokers(settings: &Settings) -> Vec<Check> {
         Check { what: "topics", found: present },
         Check { what: "kafka.transaction_timeout", found: limits.and(timeout) },
     ]
+}
+
+/// Whether the registry answers, the newest schema of the input can be read, and our schemas may follow those of the outputs.
+fn registry(settings: &Settings) -> Vec<Check> {
+    let Some(address) = settings.registry.as_ref().map(|registry| registry.url.clone()) else { return Vec::new() };
+    let patience = settings.kafka.connect_timeout;
+    let never = AtomicBool::new(false);
+    let runtime = match formats::runtime() {
+        Ok(runtime) => runtime,
+        Err(failure) => return vec![Check { what: "registry.url", found: Err(failure) }],
+    };
+    let connecting = formats::Connecting::new(settings, runtime.handle(), &never);
+    let registry = connecting.and_then(|connecting| connecting.registry().cloned());
+    let registry = match registry.and_then(|registry| registry.answers(patience, &never).map(|()| registry)) {
+        Ok(registry) => registry,
+        Err(failure) => return vec![Check { what: "registry.url", found: Err(failure) }],
+    };
+    let mut checks = vec![Check { what: "registry.url", found: Ok(format!("{address} answers")) }];
+    if settings.format.orders == Format::Avro {
+        let found = registry.can_read(&settings.source.topic, patience, &never).map(|newest| match newest {
+            Some(id) => format!("{}: records of the newest schema, id {id}, can be read", settings.source.topic),
+            None => format!("{}: has no schema yet", settings.source.topic),
+        });
+        checks.push(Check { what: "schema of the input", found });
+    }
+    for (topic, schema) in formats::registered_outputs(settings) {
+        let found = registry.can_write(topic, schema, patience, &never).map(|id| match id {
+            Some(id) => format!("{topic}: is registered, id {id}"),
+            None => format!("{topic}: will be registered, and may be"),
+        });
+        checks.push(Check { what: "schema of an output", found });
+    }
+    checks
 }
 
 /// Whether files can be written there, or where the folder would be made.

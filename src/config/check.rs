@@ -44,8 +44,8 @@ pub(super) fn settings(raw: &Raw, problems: Problems) -> Result<Settings, Proble
     }
 }
 
-struct Check<'a> {
-    raw: &'a Raw,
+pub(super) struct Check<'a> {
+    pub(super) raw: &'a Raw,
     problems: Problems,
 }
 
@@ -60,9 +60,11 @@ impl Check<'_> {
         let restart = self.restart();
         let orders = self.orders();
         let topics = self.topics(source.as_ref().map(|source| source.topic.as_str()));
+        let format = self.format();
+        let registry = self.registry(format.as_ref());
         let listen = self.read("http.listen", listen);
         let level = self.read("log.level", level);
-        let format = self.choice("log.format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
+        let log_format = self.choice("log.format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
         if let (Some(checkpoint), Some(state)) = (&checkpoint, &state) {
             self.folders_are_apart(checkpoint, state);
         }
@@ -78,8 +80,10 @@ impl Check<'_> {
             restart: restart?,
             orders: orders?,
             topics: topics?,
+            format: format?,
+            registry: registry?,
             http: Http { listen: listen? },
-            log: Log { level: level?, format: format? },
+            log: Log { level: level?, format: log_format? },
         })
     }
 
@@ -368,13 +372,13 @@ impl Check<'_> {
     }
 
     /// Reads a key, or its default if nothing is written. What cannot be read is a problem.
-    fn read<T>(&mut self, key: &str, parse: impl Fn(&Value) -> Result<T, String>) -> Option<T> {
+    pub(super) fn read<T>(&mut self, key: &str, parse: impl Fn(&Value) -> Result<T, String>) -> Option<T> {
         let default = KEYS.iter().find(|known| known.name == key).map(|known| Value::Text(known.default.to_owned()));
         let value = self.raw.entries.get(key).map(|entry| entry.value.clone()).or(default)?;
         parse(&value).map_err(|why| self.problem(key, format!("{value}: {why}"))).ok()
     }
 
-    fn duration(&mut self, key: &str, range: RangeInclusive<Duration>) -> Option<Duration> {
+    pub(super) fn duration(&mut self, key: &str, range: RangeInclusive<Duration>) -> Option<Duration> {
         self.read(key, |value| {
             let parsed = value.scalar().and_then(|text| duration(&text)).ok_or_else(|| format!("allowed is {DURATION_FORM}"))?;
             if range.contains(&parsed) {
@@ -407,7 +411,7 @@ impl Check<'_> {
         self.integer(key, range).and_then(|n| NonZeroUsize::new(usize::try_from(n).ok()?))
     }
 
-    fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> Option<T> {
+    pub(super) fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> Option<T> {
         self.read(key, |value| {
             let wanted = value.scalar();
             let found = choices.iter().find(|(name, _)| wanted.as_deref() == Some(*name));
@@ -420,12 +424,12 @@ impl Check<'_> {
         self.raw.entries.get(key).map_or(Origin::Default, |entry| entry.origin.clone())
     }
 
-    fn problem(&mut self, key: &str, message: String) {
+    pub(super) fn problem(&mut self, key: &str, message: String) {
         self.problems.add(self.origin(key), key, message);
     }
 }
 
-fn text(value: &Value) -> Result<String, String> {
+pub(super) fn text(value: &Value) -> Result<String, String> {
     value.scalar().ok_or_else(|| "allowed is a text".to_owned())
 }
 
@@ -525,7 +529,7 @@ fn start(value: &Value) -> Result<Start, String> {
     }
 }
 
-fn absolute(path: &str) -> Result<PathBuf, String> {
+pub(super) fn absolute(path: &str) -> Result<PathBuf, String> {
     if path.trim().is_empty() {
         return Err("allowed is the path of a folder".to_owned());
     }

@@ -10,6 +10,7 @@
 //! All that is wrong is reported at once, each [`Problem`] with its place, its value and what is allowed.
 
 mod check;
+mod check_format;
 mod keys;
 mod problem;
 mod raw;
@@ -20,7 +21,8 @@ pub use keys::{KEYS, Key};
 pub use problem::{Problem, Problems};
 pub use raw::{Origin, Sources};
 pub use settings::{
-    Alert, Checkpoint, Http, Identity, Job, JobKind, Kafka, Log, LogFormat, Orders, Restart, Settings, Source, State, Topics,
+    Alert, Checkpoint, Formats, Http, Identity, Job, JobKind, Kafka, Log, LogFormat, Orders, Restart, Settings, Source, State,
+    Topics,
 };
 pub use value::{show_duration, show_size};
 

@@ -170,7 +170,8 @@ impl Reading {
 }
 
 fn is_of_order_job(key: &str) -> bool {
-    ["job.kind", "source.topic"].contains(&key) || key.starts_with("orders.") || key.starts_with("topics.")
+    ["job.kind", "source.topic"].contains(&key)
+        || ["orders.", "topics.", "format.", "registry."].iter().any(|section| key.starts_with(section))
 }
 
 /// `SLUICEGATE__CHECKPOINT__MIN_PAUSE` is `checkpoint.min_pause`. Shells allow no dots in names, so below `kafka.properties` an

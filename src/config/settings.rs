@@ -2,6 +2,7 @@
 
 use crate::{
     checkpoint::Location,
+    format::{Format, registry::RegistrySettings},
     kafka::{Connection, Start},
     protocol::JobName,
     state::Backend,
@@ -32,6 +33,10 @@ pub struct Settings {
     pub orders: Orders,
     /// `[topics]`
     pub topics: Topics,
+    /// `[format]`
+    pub format: Formats,
+    /// `[registry]`; none without an address, and then no topic has the format avro.
+    pub registry: Option<RegistrySettings>,
     /// `[http]`
     pub http: Http,
     /// `[log]`
@@ -229,6 +234,48 @@ impl Topics {
             &self.order_batches,
             &self.dead_letters,
         ]
+    }
+}
+
+/// `[format]`: of each topic. Dead letters hold what came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Formats {
+    /// Input.
+    pub orders: Format,
+    /// Orders after each accepted event.
+    pub order_status: Format,
+    /// Windows.
+    pub purchase_stats: Format,
+    /// Orders too late for their window.
+    pub late_orders: Format,
+    /// Changes of stock.
+    pub inventory_levels: Format,
+    /// Products that run out.
+    pub low_stock_alerts: Format,
+    /// Batches of accepted events.
+    pub order_batches: Format,
+    /// Folder of producers' schemas for single-object encoding.
+    pub schemas: Option<PathBuf>,
+}
+
+impl Formats {
+    /// Topics and formats of the outputs, by the names of the settings.
+    #[must_use]
+    pub fn outputs(&self) -> [(&'static str, Format); 6] {
+        [
+            ("order_status", self.order_status),
+            ("purchase_stats", self.purchase_stats),
+            ("late_orders", self.late_orders),
+            ("inventory_levels", self.inventory_levels),
+            ("low_stock_alerts", self.low_stock_alerts),
+            ("order_batches", self.order_batches),
+        ]
+    }
+
+    /// The first topic whose schemas are in a registry.
+    pub(super) fn first_with_registry(&self) -> Option<&'static str> {
+        let all = [("orders", self.orders)].into_iter().chain(self.outputs());
+        all.into_iter().find(|(_, format)| *format == Format::Avro).map(|(topic, _)| topic)
     }
 }
 

@@ -68,6 +68,11 @@ impl Meter {
         }
     }
 
+    /// So many more records (or less) that a source holds back.
+    pub fn held(&self, topic: &str, records: i64) {
+        self.metrics.source.held(topic).inc_by(records);
+    }
+
     /// Records that a source could not decode.
     pub fn dead_letter(&self, class: &str) {
         self.metrics.events.dead_letters(class).inc();

@@ -27,6 +27,7 @@ pub mod exchange;
 mod frozen;
 mod gate;
 mod halt;
+mod held_back;
 mod kafka_cluster;
 pub mod keyed_task;
 pub mod local;

@@ -1,10 +1,11 @@
 //! The life of a source task: poll, decode, timestamps and watermarks per partition, barriers between records.
 
 use super::{
-    chain::Shared,
+    chain::{Collector, Shared},
     context::{Parts, TaskContext},
     event::{PartitionState, SourceCommand, TaskEvent, TaskSnapshot},
     halt::Halt,
+    held_back::HeldBack,
     message::{BarrierKind, MAX_WATERMARK, Mark, Timestamp},
     meter::Meter,
     output::Header,
@@ -105,6 +106,13 @@ pub struct Undecodable {
 pub trait Decode: 'static {
     /// The job's type.
     type Out: 'static;
+    /// Whether all that is needed to decode `record` is at hand. Must not wait: while the answer is no, the source holds the record and those
+    /// behind it back, lets barriers pass, and asks again.
+    #[inline]
+    fn is_ready(&mut self, record: &RawRecord<'_>) -> bool {
+        let _ = record;
+        true
+    }
     /// Event time and record.
     fn decode(&mut self, record: &RawRecord<'_>) -> Result<(Timestamp, Self::Out), Undecodable>;
 }
@@ -182,11 +190,13 @@ pub fn run<D: Decode>(
         partitions.add(state.partition, state.offset, state.max_timestamp, target);
     }
     let mut refused = Refused { dead, stage: Arc::clone(&context.name), checkpoint: first_checkpoint };
+    let mut held = HeldBack::new(&topic, &context.metrics);
     let mut caught_up = false;
     let mut lag_due = Instant::now();
     loop {
         context.stop.check()?;
-        let command = if barrier_first { commands.recv_timeout(PATIENCE) } else { commands.try_recv().map_err(timed) };
+        let wait = barrier_first || !held.is_empty();
+        let command = if wait { commands.recv_timeout(PATIENCE) } else { commands.try_recv().map_err(timed) };
         match command {
             Ok(SourceCommand::Inject(barrier)) => {
                 barrier_first = false;
@@ -222,7 +232,9 @@ pub fn run<D: Decode>(
         }
         let since = Instant::now();
         let mut bytes = 0;
-        let round = read(&mut *reader, &mut partitions, decoder, head, &refused, &context.metrics, &mut bytes)?;
+        let mut intake = Intake { partitions: &mut partitions, decoder, head, refused: &refused, meter: &context.metrics };
+        let round =
+            if held.is_empty() { intake.read(&mut *reader, &mut held, &mut bytes)? } else { intake.read_held(&mut held)? };
         let now = Instant::now();
         for (partition, offset) in &round.dry {
             partitions.dry(*partition, *offset, now);
@@ -282,49 +294,83 @@ impl Refused<'_> {
     }
 }
 
-fn read<D: Decode>(
-    reader: &mut dyn SplitReader,
+/// What a record meets on its way in.
+struct Intake<'a, D: Decode> {
+    partitions: &'a mut Partitions,
+    decoder: &'a mut D,
+    head: &'a Shared<D::Out>,
+    refused: &'a Refused<'a>,
+    meter: &'a Meter,
+}
+
+impl<D: Decode> Intake<'_, D> {
+    /// Reads a round. When the decoder is not ready for a record, that and the rest of the round is held.
+    fn read(&mut self, reader: &mut dyn SplitReader, held: &mut HeldBack, bytes: &mut u64) -> Result<Round, Halt> {
+        let mut halted = None;
+        let mut head = self.head.borrow_mut();
+        let Self { partitions, decoder, refused, meter, .. } = self;
+        let mut round = reader.poll(PATIENCE, ROUND, &mut |record| {
+            if halted.is_some() {
+                return;
+            }
+            *bytes += record.value.map_or(0, <[u8]>::len) as u64;
+            if !held.is_empty() || !decoder.is_ready(&record) {
+                return held.push(&record);
+            }
+            halted = take(&record, partitions, *decoder, &mut *head, refused, meter).err();
+        })?;
+        if let Some(halt) = halted {
+            return Err(halt);
+        }
+        if !held.is_empty() {
+            held.keep_dry(std::mem::take(&mut round.dry));
+        }
+        Ok(round)
+    }
+
+    /// Takes what is held, as far as the decoder is ready for it.
+    fn read_held(&mut self, held: &mut HeldBack) -> Result<Round, Halt> {
+        let mut head = self.head.borrow_mut();
+        held.release(|record| {
+            if !self.decoder.is_ready(record) {
+                return Ok::<_, Halt>(false);
+            }
+            take(record, self.partitions, self.decoder, &mut *head, self.refused, self.meter).map(|()| true)
+        })?;
+        Ok(Round { records: 0, dry: held.take_dry() })
+    }
+}
+
+#[inline]
+fn take<D: Decode>(
+    record: &RawRecord<'_>,
     partitions: &mut Partitions,
     decoder: &mut D,
-    head: &Shared<D::Out>,
+    head: &mut dyn Collector<D::Out>,
     refused: &Refused<'_>,
     meter: &Meter,
-    bytes: &mut u64,
-) -> Result<Round, Halt> {
-    let mut halted = None;
-    let mut head = head.borrow_mut();
-    let round = reader.poll(PATIENCE, ROUND, &mut |record| {
-        if halted.is_some() {
-            return;
+) -> Result<(), Halt> {
+    match decoder.decode(record) {
+        Ok((timestamp, value)) => {
+            partitions.record(record.partition, record.offset, Some(timestamp));
+            head.collect(timestamp, value)
         }
-        *bytes += record.value.map_or(0, <[u8]>::len) as u64;
-        let outcome = match decoder.decode(&record) {
-            Ok((timestamp, value)) => {
-                partitions.record(record.partition, record.offset, Some(timestamp));
-                head.collect(timestamp, value)
-            }
-            Err(error) => {
-                meter.dead_letter(error.class);
-                partitions.record(record.partition, record.offset, None);
-                let letter = DeadRecord {
-                    topic: record.topic.to_owned(),
-                    partition: record.partition,
-                    offset: record.offset,
-                    timestamp: record.timestamp,
-                    key: record.key.map(<[u8]>::to_vec),
-                    value: record.value.map(<[u8]>::to_vec),
-                    headers: record.headers.all(),
-                    stage: Arc::clone(&refused.stage),
-                    checkpoint: refused.checkpoint,
-                    error,
-                };
-                refused.dead.borrow_mut().collect(record.timestamp.unwrap_or_default(), letter)
-            }
-        };
-        halted = outcome.err();
-    })?;
-    match halted {
-        Some(halt) => Err(halt),
-        None => Ok(round),
+        Err(error) => {
+            meter.dead_letter(error.class);
+            partitions.record(record.partition, record.offset, None);
+            let letter = DeadRecord {
+                topic: record.topic.to_owned(),
+                partition: record.partition,
+                offset: record.offset,
+                timestamp: record.timestamp,
+                key: record.key.map(<[u8]>::to_vec),
+                value: record.value.map(<[u8]>::to_vec),
+                headers: record.headers.all(),
+                stage: Arc::clone(&refused.stage),
+                checkpoint: refused.checkpoint,
+                error,
+            };
+            refused.dead.borrow_mut().collect(record.timestamp.unwrap_or_default(), letter)
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The reader that decides: every rule, every reason. serde_json checks the grammar; each field is then judged by its own text.
 
+use super::findings::Findings;
 use super::money::read_money;
 use super::{DecodeError, DecodeRules, ErrorClass, EventType, Item, MAX_DEPTH, OrderEvent};
 use compact_str::CompactString;
@@ -47,20 +48,6 @@ fn depth(text: &str) -> usize {
         }
     }
     deepest
-}
-
-/// Keeps the first finding of the class that comes first.
-#[derive(Default)]
-struct Findings {
-    worst: Option<DecodeError>,
-}
-
-impl Findings {
-    fn note(&mut self, class: ErrorClass, message: impl FnOnce() -> String) {
-        if self.worst.as_ref().is_none_or(|worst| class < worst.class) {
-            self.worst = Some(DecodeError { class, message: message() });
-        }
-    }
 }
 
 const ORDER_FIELDS: [&str; 8] = ["orderId", "userId", "eventType", "amount", "itemCount", "category", "items", "timestamp"];

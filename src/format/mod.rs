@@ -6,6 +6,7 @@
 //! | [`encode_order`] | the other way, for generators and tests |
 //! | [`OrderStatus`], [`PurchaseStats`], [`InventoryLevel`], [`LowStockAlert`], [`OrderBatch`] | the values of the output topics |
 //! | [`encode_order_status`] and its neighbours | those values to JSON, appended to a buffer that the caller reuses |
+//! | [`Formats`] | which of JSON and Avro each topic has; [`OrderReader`] reads and [`Encoding`] writes accordingly |
 //! | [`dead_letter`], [`late_order`], [`replay`] | names and values of the headers of `dead-letters`, `late-orders` and replayed records |
 //!
 //! Money is exact from input to output: it is read from the text of the number and never passes through a binary float.
@@ -22,10 +23,13 @@
 //! assert_eq!(error.class.as_str(), "malformed_json");
 //! ```
 
+pub mod avro;
 mod decode;
 mod decode_careful;
 mod decode_fast;
 mod encode;
+mod findings;
+mod formats;
 mod headers;
 #[cfg(test)]
 mod hostile_tests;
@@ -33,11 +37,13 @@ mod json_text;
 mod money;
 mod order_event;
 mod outputs;
+pub mod registry;
 
 pub use decode::{DecodeError, DecodeRules, ErrorClass, MAX_DEPTH, decode_order, decode_order_carefully};
 pub use encode::{
     encode_inventory_level, encode_low_stock_alert, encode_order, encode_order_batch, encode_order_status, encode_purchase_stats,
 };
+pub use formats::{Encoding, Format, Formats, Input, OrderReader};
 pub use headers::{dead_letter, late_order, replay};
 pub use json_text::write_text;
 pub use money::{MAX_MONEY, average_order_value, write_money};

@@ -101,6 +101,7 @@ pub struct SourceMetrics {
     records: Labelled<Counter>,
     bytes: Labelled<Counter>,
     lag: Labelled<Gauge>,
+    held: Labelled<Gauge>,
     /// Milliseconds since 1970; `i64::MIN` for none.
     watermark: Arc<AtomicI64>,
 }
@@ -120,6 +121,12 @@ impl SourceMetrics {
                 "lag_records",
                 &["topic", "partition"],
                 "Records between the position of the job and the end of the partition.",
+                Gauge::default,
+            ),
+            held: b.labelled(
+                "held_records",
+                topic,
+                "Records that were read and wait for the schema registry to say what their schema is; nothing behind them is read meanwhile.",
                 Gauge::default,
             ),
             watermark: Arc::new(AtomicI64::new(i64::MIN)),
@@ -142,6 +149,11 @@ impl SourceMetrics {
     /// Records that are still to be read in a partition.
     pub fn lag(&self, topic: &str, partition: i32) -> Gauge {
         self.lag.with(&[topic, &partition.to_string()])
+    }
+
+    /// Records of `topic` that wait for their schema.
+    pub fn held(&self, topic: &str) -> Gauge {
+        self.held.with(&[topic])
     }
 
     /// Sets the job's watermark, in milliseconds since 1970.

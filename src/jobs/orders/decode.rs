@@ -1,29 +1,33 @@
 //! Stage 1: from bytes to an order event, or to the dead letters.
 
 use super::{Order, ReceivedOrder};
-use crate::format::{DecodeRules, decode_order};
+use crate::format::{DecodeRules, Input, OrderReader};
 use crate::stream::{Decode, RawRecord, Timestamp, Undecodable};
 use std::sync::Arc;
 
-/// Decodes JSON order events.
+/// Decodes order events.
 pub struct OrderDecoder {
-    rules: DecodeRules,
+    reader: OrderReader,
 }
 
 impl OrderDecoder {
-    /// Refuses what breaks `rules`.
-    pub fn new(rules: DecodeRules) -> Self {
-        Self { rules }
+    /// Reads `input`, and refuses what breaks `rules`.
+    pub fn new(input: Input, rules: DecodeRules) -> Self {
+        Self { reader: OrderReader::new(input, rules) }
     }
 }
 
 impl Decode for OrderDecoder {
     type Out = Order;
 
+    #[inline]
+    fn is_ready(&mut self, record: &RawRecord<'_>) -> bool {
+        self.reader.is_ready(record.value.unwrap_or_default())
+    }
+
     fn decode(&mut self, record: &RawRecord<'_>) -> Result<(Timestamp, Order), Undecodable> {
         let raw = record.value.unwrap_or_default();
-        let event = decode_order(raw, &self.rules)
-            .map_err(|error| Undecodable { class: error.class.as_str(), message: error.message })?;
+        let event = self.reader.read(raw).map_err(|error| Undecodable { class: error.class.as_str(), message: error.message })?;
         Ok((event.timestamp, Arc::new(ReceivedOrder { event, raw: raw.into() })))
     }
 }

@@ -21,7 +21,7 @@ mod track;
 
 pub use options::{Alert, Identity, Options, Topics};
 
-use crate::format::{self, OrderEvent};
+use crate::format::{self, Encoding, OrderEvent};
 use crate::stream::{App, DeadRecord, Failure, Late, RecordWriter, Tumbling};
 use std::sync::Arc;
 
@@ -53,18 +53,19 @@ pub struct ReceivedOrder {
 
 /// Adds the job to `app`.
 pub fn build(app: &App, options: &Options) -> Result<(), Failure> {
-    let topics = &options.topics;
-    let (rules, job) = (options.rules, options.job.clone());
-    let (orders, dead) = app.source("orders", &options.input, move || decode::OrderDecoder::new(rules));
+    let (topics, formats) = (&options.topics, &options.formats);
+    let (rules, job, input) = (options.rules, options.job.clone(), formats.orders.clone());
+    let (orders, dead) = app.source("orders", &options.input, move || decode::OrderDecoder::new(input.clone(), rules));
     dead.sink(&topics.dead_letters, move |dead, record| encode_dead(&job, rules.max_record_bytes, dead, record));
 
     let by_order = orders.key_by(|order| order.event.order_id.clone());
     let accepted = dedup::attach(&by_order, options);
 
     let (tracked, changes) = track::attach(app, &accepted, options);
-    tracked.sink(&topics.order_status, |status, record| {
+    let encoding = formats.order_status;
+    tracked.sink(&topics.order_status, move |status, record| {
         record.key(status.order_id.as_bytes());
-        format::encode_order_status(record.value(), status);
+        encoding.order_status(record.value(), status);
     });
 
     let late = app.side_output::<Late<Order>>();
@@ -76,32 +77,39 @@ pub fn build(app: &App, options: &Options) -> Result<(), Failure> {
         .allowed_lateness(options.allowed_lateness)
         .side_output_late(&late)
         .aggregate(names::PURCHASES, purchases::Purchases);
-    purchases.sink(&topics.purchase_stats, |stats, record| {
+    let encoding = formats.purchase_stats;
+    purchases.sink(&topics.purchase_stats, move |stats, record| {
         record.key(stats.user_id.as_bytes());
-        format::encode_purchase_stats(record.value(), stats);
+        encoding.purchase_stats(record.value(), stats);
     });
-    late.stream(&purchases).sink(&topics.late_orders, encode_late);
+    let encoding = formats.late_orders;
+    late.stream(&purchases).sink(&topics.late_orders, move |late, record| encode_late(encoding, late, record));
 
     let (levels, alerts) = inventory::attach(app, &changes, options);
-    levels.sink(&topics.inventory_levels, |level, record| {
+    let encoding = formats.inventory_levels;
+    levels.sink(&topics.inventory_levels, move |level, record| {
         record.key(level.product_id.as_bytes());
-        format::encode_inventory_level(record.value(), level);
+        encoding.inventory_level(record.value(), level);
     });
-    alerts.sink(&topics.low_stock_alerts, |alert, record| {
+    let encoding = formats.low_stock_alerts;
+    alerts.sink(&topics.low_stock_alerts, move |alert, record| {
         record.key(alert.product_id.as_bytes());
-        format::encode_low_stock_alert(record.value(), alert);
+        encoding.low_stock_alert(record.value(), alert);
     });
 
     batches::attach(&accepted, options).sink(&topics.order_batches, |batch, record| {
         record.key(batch.id.as_bytes());
-        record.value().extend_from_slice(&batch.json);
+        record.value().extend_from_slice(&batch.value);
     });
     Ok(())
 }
 
-fn encode_late(late: &Late<Order>, record: &mut RecordWriter<'_>) {
+fn encode_late(encoding: Option<Encoding>, late: &Late<Order>, record: &mut RecordWriter<'_>) {
     record.key(late.value.event.order_id.as_bytes());
-    record.value().extend_from_slice(&late.value.raw);
+    match encoding {
+        None => record.value().extend_from_slice(&late.value.raw),
+        Some(encoding) => encoding.order(record.value(), &late.value.event),
+    }
     for (name, value) in format::late_order::headers(late.watermark) {
         record.header(name, value);
     }

@@ -1,6 +1,6 @@
 //! What can be set of the order job.
 
-use crate::format::DecodeRules;
+use crate::format::{DecodeRules, Formats};
 use std::time::Duration;
 
 /// What makes two events the same.
@@ -49,6 +49,8 @@ pub struct Options {
     pub input: String,
     /// Output topics.
     pub topics: Topics,
+    /// Formats of all of them.
+    pub formats: Formats,
     /// What a usable record is.
     pub rules: DecodeRules,
     /// What a duplicate is.

@@ -2,7 +2,7 @@
 
 use super::super::{Alert, Identity, ReceivedOrder, Topics, dedup};
 use super::*;
-use crate::format::{DecodeRules, Item, OrderEvent};
+use crate::format::{DecodeRules, Formats, Item, OrderEvent};
 use crate::stream::{Harness, MAX_WATERMARK, Outputs};
 use rust_decimal::Decimal;
 use std::{sync::Arc, time::Duration};
@@ -23,6 +23,7 @@ fn options() -> Options {
             order_batches: topic(),
             dead_letters: topic(),
         },
+        formats: Formats::json(),
         rules: DecodeRules::default(),
         identity: Identity::Event,
         deduplication_ttl: Duration::from_secs(86_400),
