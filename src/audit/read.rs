@@ -327,6 +327,11 @@ impl Reader<'_> {
     }
 }
 
+/// Hash of a JSON event by what it says, not by how it is written.
+fn canonical(event: &[u8]) -> Digest {
+    Digest::of(avro::canonical(event).as_deref().map_or(event, str::as_bytes))
+}
+
 /// What a dead letter has of a bad record, and the names of the parts that it leaves out. It has room for a value of the most that is
 /// allowed and 8 KiB: the key is put into it, then the value, then the headers (16 bytes and its own for each), each if there is room.
 fn left_of<'a>(record: &Record<'a>, max_record_bytes: usize) -> (Record<'a>, Option<String>) {
@@ -349,11 +354,6 @@ fn left_of<'a>(record: &Record<'a>, max_record_bytes: usize) -> (Record<'a>, Opt
         }
     }
     (left, (!omitted.is_empty()).then(|| omitted.join(",")))
-}
-
-/// Hash of a JSON event by what it says, not by how it is written.
-fn canonical(event: &[u8]) -> Digest {
-    Digest::of(avro::canonical(event).as_deref().map_or(event, str::as_bytes))
 }
 
 /// The text of the header of that name; none if there is none, several, or no text.
