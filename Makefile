@@ -48,12 +48,14 @@ fuzz: setup ## Hostile records for the decoders, each from a seed and its number
 COVERAGE := --cfg fuzzing -Cpasses=sancov-module -Ccodegen-units=1 $(addprefix -Cllvm-args=-sanitizer-coverage-,level=4 \
 	inline-8bit-counters pc-table trace-compares)
 
-fuzz-coverage: setup ## Hostile records that coverage leads to, with libFuzzer (SECONDS=60)
-	@RUSTFLAGS="$(strip $(COVERAGE))" $(CARGO) build --release --locked --quiet --manifest-path fuzz/Cargo.toml \
-		--target-dir $(CARGO_TARGET_DIR)/fuzz-coverage --features coverage --bin json --target $(shell rustc -vV | sed -n 's/host: //p')
-	@mkdir -p $(CARGO_TARGET_DIR)/fuzz-coverage/corpus
-	@$(CARGO_TARGET_DIR)/fuzz-coverage/$(shell rustc -vV | sed -n 's/host: //p')/release/json -max_total_time=$(or $(SECONDS),60) -max_len=4096 \
-		-timeout=20 -rss_limit_mb=1024 -print_final_stats=1 $(CARGO_TARGET_DIR)/fuzz-coverage/corpus
+fuzz-coverage: setup ## Hostile records that coverage leads to, with libFuzzer, for each decoder so long (SECONDS=60)
+	@host=$$(rustc -vV | sed -n 's/host: //p'); folder=$(CARGO_TARGET_DIR)/fuzz-coverage; \
+	RUSTFLAGS="$(strip $(COVERAGE))" $(CARGO) build --release --locked --quiet --manifest-path fuzz/Cargo.toml --target-dir $$folder \
+		--features coverage --bin json --bin avro --target $$host && \
+	for decoder in json avro; do \
+		mkdir -p $$folder/corpus/$$decoder && $$folder/$$host/release/$$decoder -max_total_time=$(or $(SECONDS),60) -max_len=4096 \
+			-timeout=20 -rss_limit_mb=1024 -print_final_stats=1 -artifact_prefix=$$folder/ $$folder/corpus/$$decoder || exit 1; \
+	done
 
 chaos: setup ## Random faults under live load on a real Kafka, then the audit (MINUTES=10 SEED=... RATE=5000 FAULTS=all)
 	@$(BUILD) --package sluicegate --features sluicegate/fault-injection
