@@ -5,6 +5,7 @@
 mod harness;
 
 mod audit_finds_differences;
+mod avro_topics;
 mod bad_records;
 mod broker_absent;
 mod broker_away_for_long;
