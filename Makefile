@@ -5,7 +5,7 @@ CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/sluicegate
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 # A cargo that setup has just installed is not in PATH yet.
 export PATH := $(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
-export EVENTS KILLS ORDERS BYTES KEYS SEED SEEDS MUTANT KAFKA BROKER S3 MINUTES RATE FAULTS DAYS GROWTH INPUTS ONLY SECONDS
+export EVENTS KILLS ORDERS BYTES KEYS SEED SEEDS MUTANT KAFKA BROKER S3 MINUTES RATE FAULTS DAYS GROWTH FORMAT INPUTS ONLY SECONDS
 
 RELEASE := $(CARGO_TARGET_DIR)/release
 # One profile for everything, see Cargo.toml.
@@ -26,7 +26,7 @@ build: setup ## Build the program: bin/sluicegate
 	@mkdir -p bin
 	@install -m 755 $(RELEASE)/sluicegate bin/sluicegate.new && mv bin/sluicegate.new bin/sluicegate
 
-demo: build ## Orders on a real Kafka with kill -9 on the way, then the audit (EVENTS=300000 KILLS=3 SEED=... KAFKA=host:port)
+demo: build ## Orders on a real Kafka with kill -9 on the way, then the audit (EVENTS=300000 KILLS=3 SEED=... FORMAT=json, avro or avro-single-object, KAFKA=host:port)
 	@$(BUILD) --quiet --package integration-tests --bin demo
 	@SLUICEGATE_BIN=$(CURDIR)/bin/sluicegate $(RELEASE)/demo
 

@@ -124,7 +124,8 @@ fn a_producer_moves_to_version_2_while_the_registry_is_away() {
         service.wait_checkpoints(3)?;
         // And version 2 of its producer, with a field more
         let version_2 = VERSION_1.trim_end().strip_suffix("\n  ]\n}").ok_or_else(|| anyhow!("the schema ends otherwise"))?;
-        let version_2 = format!("{version_2},\n    {{\"name\": \"currency\", \"type\": \"string\", \"default\": \"EUR\"}}\n  ]\n}}");
+        let version_2 =
+            format!("{version_2},\n    {{\"name\": \"currency\", \"type\": \"string\", \"default\": \"EUR\"}}\n  ]\n}}");
         let id = registry.register(&format!("{}-value", job.input()), &version_2)?;
         let records = in_version_2(&mut job, id)?;
         // When it writes while the registry is away
