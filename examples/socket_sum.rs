@@ -9,7 +9,7 @@
 //!
 //! Or as a job that reads the lines of others, until they close (start `nc -lk 9999` before); the sums are files in the folder:
 //!
-//!     cargo run --release --example socket_sum -- localhost:9999 /tmp/socket-sum
+//!     cargo run --release --example socket_sum -- localhost:9999 socket-sum
 
 use serde::{Deserialize, Serialize};
 use sluicegate::{
