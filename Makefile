@@ -5,7 +5,7 @@ CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/sluicegate
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 # A cargo that setup has just installed is not in PATH yet.
 export PATH := $(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
-export EVENTS KILLS ORDERS BYTES KEYS SEED SEEDS MUTANT KAFKA BROKER S3 MINUTES RATE FAULTS DAYS GROWTH INPUTS ONLY SECONDS
+export EVENTS KILLS ORDERS BYTES KEYS SEED SEEDS MUTANT KAFKA BROKER S3 MINUTES RATE FAULTS DAYS GROWTH FORMAT INPUTS ONLY SECONDS
 
 RELEASE := $(CARGO_TARGET_DIR)/release
 # One profile for everything, see Cargo.toml.
@@ -26,7 +26,7 @@ build: setup ## Build the program: bin/sluicegate
 	@mkdir -p bin
 	@install -m 755 $(RELEASE)/sluicegate bin/sluicegate.new && mv bin/sluicegate.new bin/sluicegate
 
-demo: build ## Orders on a real Kafka with kill -9 on the way, then the audit (EVENTS=300000 KILLS=3 SEED=... KAFKA=host:port)
+demo: build ## Orders on a real Kafka with kill -9 on the way, then the audit (EVENTS=300000 KILLS=3 SEED=... FORMAT=json, avro or avro-single-object, KAFKA=host:port)
 	@$(BUILD) --quiet --package integration-tests --bin demo
 	@SLUICEGATE_BIN=$(CURDIR)/bin/sluicegate $(RELEASE)/demo
 
@@ -48,12 +48,14 @@ fuzz: setup ## Hostile records for the decoders, each from a seed and its number
 COVERAGE := --cfg fuzzing -Cpasses=sancov-module -Ccodegen-units=1 $(addprefix -Cllvm-args=-sanitizer-coverage-,level=4 \
 	inline-8bit-counters pc-table trace-compares)
 
-fuzz-coverage: setup ## Hostile records that coverage leads to, with libFuzzer (SECONDS=60)
-	@RUSTFLAGS="$(strip $(COVERAGE))" $(CARGO) build --release --locked --quiet --manifest-path fuzz/Cargo.toml \
-		--target-dir $(CARGO_TARGET_DIR)/fuzz-coverage --features coverage --bin json --target $(shell rustc -vV | sed -n 's/host: //p')
-	@mkdir -p $(CARGO_TARGET_DIR)/fuzz-coverage/corpus
-	@$(CARGO_TARGET_DIR)/fuzz-coverage/$(shell rustc -vV | sed -n 's/host: //p')/release/json -max_total_time=$(or $(SECONDS),60) -max_len=4096 \
-		-timeout=20 -rss_limit_mb=1024 -print_final_stats=1 $(CARGO_TARGET_DIR)/fuzz-coverage/corpus
+fuzz-coverage: setup ## Hostile records that coverage leads to, with libFuzzer, for each decoder so long (SECONDS=60)
+	@host=$$(rustc -vV | sed -n 's/host: //p'); folder=$(CARGO_TARGET_DIR)/fuzz-coverage; \
+	RUSTFLAGS="$(strip $(COVERAGE))" $(CARGO) build --release --locked --quiet --manifest-path fuzz/Cargo.toml --target-dir $$folder \
+		--features coverage --bin json --bin avro --target $$host && \
+	for decoder in json avro; do \
+		mkdir -p $$folder/corpus/$$decoder && $$folder/$$host/release/$$decoder -max_total_time=$(or $(SECONDS),60) -max_len=4096 \
+			-timeout=20 -rss_limit_mb=1024 -print_final_stats=1 -artifact_prefix=$$folder/ $$folder/corpus/$$decoder || exit 1; \
+	done
 
 chaos: setup ## Random faults under live load on a real Kafka, then the audit (MINUTES=10 SEED=... RATE=5000 FAULTS=all)
 	@$(BUILD) --package sluicegate --features sluicegate/fault-injection

@@ -9,10 +9,8 @@
 //! ```
 //!
 //! The property tests of `src/format` use the same two files.
-#![warn(missing_docs)]
 
 pub mod check;
-#[path = "../../src/format/mod.rs"]
 pub mod format;
 pub mod memory;
 pub mod mutation;

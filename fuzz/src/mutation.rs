@@ -273,6 +273,148 @@ fn blow_up(bytes: &mut Vec<u8>, draw: Draw<'_>) {
     }
 }
 
+/// The schemas that [`avro`] writes with: version 1 and 2 of the order event, and one whose other fields are made to be blown up.
+pub const WRITERS: [&str; 3] = [
+    include_str!("../../schemas/order-event.avsc"),
+    include_str!("../../tests/fixtures/avro/order-event-2.avsc"),
+    include_str!("bombs.avsc"),
+];
+
+/// Numbers for lengths, counts, branches and values: as such, and longer than they need be.
+const NUMBERS: [i64; 16] =
+    [0, 1, -1, 2, -2, 63, 64, 127, 65_536, 1 << 31, (1 << 32) - 1, 1 << 32, 1 << 40, 1 << 60, i64::MAX, i64::MIN];
+
+/// An order event as Avro without a header, spoiled in any number of ways, or not at all; and which of [`WRITERS`] it is written with.
+pub fn avro(draw: Draw<'_>) -> (usize, Vec<u8>) {
+    let writer = below(draw, WRITERS.len());
+    let second = writer == 1;
+    let mut out = Vec::with_capacity(512);
+    avro_text(&mut out, "O-000000042", draw);
+    avro_text(&mut out, "U-00017", draw);
+    if second {
+        avro_text(&mut out, "web", draw);
+    }
+    let kind = 1 + draw(5);
+    number(&mut out, kind.cast_signed(), draw);
+    avro_money(&mut out, 14_997, draw);
+    number(&mut out, 3, draw);
+    if second {
+        if draw(2) == 0 {
+            number(&mut out, 0, draw);
+        } else {
+            number(&mut out, 1, draw);
+            avro_text(&mut out, "SPRING", draw);
+            out.extend(f64::from_bits(draw(u64::MAX)).to_le_bytes());
+        }
+    } else {
+        avro_text(&mut out, "books", draw);
+    }
+    avro_items(&mut out, draw);
+    number(&mut out, 1_767_225_600_000, draw);
+    if writer == 2 {
+        avro_bombs(&mut out, draw);
+    }
+    if draw(3) == 2 {
+        for _ in 0..=draw(3) {
+            spoil_bytes(&mut out, draw);
+        }
+    }
+    if draw(HUGE) == HUGE - 1 {
+        blow_up(&mut out, draw);
+    }
+    (writer, out)
+}
+
+/// A variable-length number, now and then another one than `good`.
+fn number(out: &mut Vec<u8>, good: i64, draw: Draw<'_>) {
+    let value = if draw(60) == 59 { *pick(&NUMBERS, draw) } else { good };
+    let mut rest = (value.cast_unsigned() << 1) ^ (value >> 63).cast_unsigned();
+    while rest > 0x7f {
+        out.push((rest & 0x7f) as u8 | 0x80);
+        rest >>= 7;
+    }
+    if draw(200) == 199 {
+        // Longer than it need be, up to longer than allowed.
+        out.push(rest as u8 | 0x80);
+        out.extend(std::iter::repeat_n(0x80, below(draw, 12)));
+        rest = 0;
+    }
+    out.push(rest as u8);
+}
+
+fn avro_text(out: &mut Vec<u8>, good: &str, draw: Draw<'_>) {
+    let text = if draw(30) == 29 { text(draw) } else { good.as_bytes().to_vec() };
+    number(out, text.len() as i64, draw);
+    out.extend(text);
+}
+
+fn avro_money(out: &mut Vec<u8>, good: i128, draw: Draw<'_>) {
+    let cents = if draw(30) == 29 { i128::from(*pick(&NUMBERS, draw)) << draw(60) } else { good };
+    let digits = cents.to_be_bytes();
+    let first = if draw(30) == 29 { below(draw, 17) } else { 13 };
+    let digits = digits.get(first..).unwrap_or_default();
+    number(out, digits.len() as i64, draw);
+    out.extend_from_slice(digits);
+}
+
+/// Items in blocks, of which each may say how many bytes it has.
+fn avro_items(out: &mut Vec<u8>, draw: Draw<'_>) {
+    for _ in 0..draw(3) {
+        let count = 1 + draw(3);
+        let mut block = Vec::new();
+        for _ in 0..count {
+            avro_text(&mut block, "P-0007", draw);
+            avro_text(&mut block, "Product 7", draw);
+            number(&mut block, 2, draw);
+            avro_money(&mut block, 4_999, draw);
+        }
+        block_of(out, count, &block, draw);
+    }
+    number(out, 0, draw);
+}
+
+fn block_of(out: &mut Vec<u8>, count: u64, block: &[u8], draw: Draw<'_>) {
+    if draw(3) == 2 {
+        number(out, -count.cast_signed(), draw);
+        number(out, block.len() as i64, draw);
+    } else {
+        number(out, count.cast_signed(), draw);
+    }
+    out.extend_from_slice(block);
+}
+
+/// Values that take few bytes and say that they are many, or deep, or long.
+fn avro_bombs(out: &mut Vec<u8>, draw: Draw<'_>) {
+    // An array of nulls, which take no bytes
+    let nulls = *pick(&[1, 100, 65_000, 70_000, 1 << 40, i64::MAX], draw);
+    if draw(2) == 0 {
+        number(out, nulls, draw);
+    } else {
+        number(out, -nulls, draw);
+        number(out, 0, draw);
+    }
+    number(out, 0, draw);
+    // A list as records in each other
+    for _ in 0..*rarely_the_last(&LEVELS, draw) {
+        number(out, 1, draw);
+    }
+    number(out, 0, draw);
+    // A map of bytes
+    for _ in 0..draw(3) {
+        let mut block = Vec::new();
+        avro_text(&mut block, "k", draw);
+        avro_text(&mut block, "v", draw);
+        block_of(out, 1, &block, draw);
+    }
+    number(out, 0, draw);
+    // An array of arrays of empty records
+    number(out, *pick(&[0, 1, 2, 1 << 30], draw), draw);
+    for _ in 0..draw(4) {
+        number(out, *pick(&[0, 1, 1 << 30], draw), draw);
+    }
+    number(out, 0, draw);
+}
+
 fn below(draw: Draw<'_>, end: usize) -> usize {
     usize::try_from(draw(end as u64)).unwrap_or(0)
 }

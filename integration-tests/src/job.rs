@@ -176,6 +176,15 @@ impl Job {
         self.set("checkpoint.storage", format!("{}/checkpoints", server.url()))
     }
 
+    /// Has its input and all outputs in `format`: `json`, `avro` or `avro-single-object`.
+    pub fn speak(&mut self, format: &str) -> &mut Self {
+        self.set("format.orders", format);
+        for output in OUTPUTS.iter().filter(|output| **output != "dead-letters") {
+            self.set(&format!("format.{}", output.replace('-', "_")), format);
+        }
+        self
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {

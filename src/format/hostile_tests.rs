@@ -7,6 +7,9 @@ mod mutation;
 
 use super::{DecodeRules, ErrorClass};
 use proptest::prelude::*;
+use std::sync::LazyLock;
+
+static PLANS: LazyLock<check::Plans> = LazyLock::new(|| check::Plans::of(&mutation::WRITERS));
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(10_000))]
@@ -19,8 +22,18 @@ proptest! {
     }
 
     #[test]
+    fn nearly_avro_is_accepted_or_refused_with_a_reason(numbers in prop::collection::vec(any::<u64>(), 0..200)) {
+        let mut numbers = numbers.into_iter();
+        let (writer, input) = mutation::avro(&mut |end| numbers.next().unwrap_or(0) % end);
+        PLANS.avro(writer, &input, &DecodeRules::default());
+    }
+
+    #[test]
     fn any_bytes_are_accepted_or_refused_with_a_reason(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         check::json(&bytes, &DecodeRules::default());
+        for writer in 0..mutation::WRITERS.len() {
+            PLANS.avro(writer, &bytes, &DecodeRules::default());
+        }
     }
 }
 

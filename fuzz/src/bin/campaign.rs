@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use sluicegate_fuzz::{
-    check,
+    check::{self, Plans},
     format::{DecodeRules, ErrorClass},
     memory::{Counting, most},
     mutation,
@@ -77,19 +77,20 @@ fn main() -> ExitCode {
     if let Some(number) = arguments.only {
         let input = input(arguments.seed, number);
         // Nothing can be done for a reader that has gone away.
-        let _ = std::io::Write::write_all(&mut std::io::stdout(), &input);
-        return match judge(&input, number, &mut Seen::default()) {
+        let _ = std::io::Write::write_all(&mut std::io::stdout(), input.bytes());
+        return match judge(&Plans::of(&mutation::WRITERS), &input, number, &mut Seen::default()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(why) => failed(&arguments, number, &why),
         };
     }
+    let plans = Plans::of(&mutation::WRITERS);
     let since = Instant::now();
     let share = |index: u64| (index..arguments.inputs).step_by(usize::try_from(arguments.threads.max(1)).unwrap_or(1));
     let results: Vec<Result<Seen, (u64, String)>> = thread::scope(|scope| {
         let run = |index| {
             let mut seen = Seen::default();
             for number in share(index) {
-                judge(&input(arguments.seed, number), number, &mut seen).map_err(|why| (number, why))?;
+                judge(&plans, &input(arguments.seed, number), number, &mut seen).map_err(|why| (number, why))?;
             }
             Ok(seen)
         };
@@ -107,17 +108,43 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn input(seed: u64, number: u64) -> Vec<u8> {
-    let mut random = Random::new(seed, number);
-    mutation::json(&mut |end| random.below(end))
+/// One record.
+enum Input {
+    Json(Vec<u8>),
+    /// With which of the writers' schemas.
+    Avro(usize, Vec<u8>),
 }
 
-fn judge(input: &[u8], number: u64, seen: &mut Seen) -> Result<(), String> {
+impl Input {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Json(bytes) | Self::Avro(_, bytes) => bytes,
+        }
+    }
+}
+
+/// JSON and Avro in turn.
+fn input(seed: u64, number: u64) -> Input {
+    let mut random = Random::new(seed, number);
+    let mut draw = |end| random.below(end);
+    if number.is_multiple_of(2) {
+        return Input::Json(mutation::json(&mut draw));
+    }
+    let (writer, bytes) = mutation::avro(&mut draw);
+    Input::Avro(writer, bytes)
+}
+
+fn judge(plans: &Plans, record: &Input, number: u64, seen: &mut Seen) -> Result<(), String> {
+    let input = record.bytes();
     // The most that the settings allow, and their default.
-    let max_record_bytes = if number % 2 == 0 { 64 << 20 } else { DecodeRules::default().max_record_bytes };
+    let max_record_bytes = if number % 4 < 2 { 64 << 20 } else { DecodeRules::default().max_record_bytes };
     let rules = DecodeRules { max_record_bytes, ..DecodeRules::default() };
     let since = Instant::now();
-    let (checked, heap) = most(|| catch_unwind(AssertUnwindSafe(|| check::json(input, &rules))));
+    let check = || match record {
+        Input::Json(bytes) => check::json(bytes, &rules),
+        Input::Avro(writer, bytes) => plans.avro(*writer, bytes, &rules),
+    };
+    let (checked, heap) = most(|| catch_unwind(AssertUnwindSafe(check)));
     let took = since.elapsed();
     let class = checked.map_err(|_| "a promise is broken, see above".to_owned())?;
     if heap > PER_BYTE * input.len() + BESIDES {
@@ -140,7 +167,7 @@ fn judge(input: &[u8], number: u64, seen: &mut Seen) -> Result<(), String> {
 
 fn failed(arguments: &Arguments, number: u64, why: &str) -> ExitCode {
     let file = std::env::temp_dir().join(format!("sluicegate-fuzz-{}-{number}", arguments.seed));
-    let kept = match fs::write(&file, input(arguments.seed, number)) {
+    let kept = match fs::write(&file, input(arguments.seed, number).bytes()) {
         Ok(()) => format!("it is in {}", file.display()),
         Err(error) => format!("it could not be written to {}: {error}", file.display()),
     };
@@ -153,7 +180,7 @@ fn failed(arguments: &Arguments, number: u64, why: &str) -> ExitCode {
 
 fn report(arguments: &Arguments, seen: &Seen, took: Duration) {
     println!(
-        "{} inputs of seed {} (0 to {} bytes, {} MB in all) in {:.1} s: no panic, the readers agree, each is accepted or refused with a reason",
+        "{} records of seed {}, half JSON, half Avro (0 to {} bytes, {} MB in all) in {:.1} s: no panic, the two readers of JSON agree, each is accepted or refused with a reason",
         seen.inputs,
         arguments.seed,
         seen.longest,

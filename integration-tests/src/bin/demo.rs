@@ -1,7 +1,8 @@
 //! `make demo`: orders on a real Kafka, a job that is killed with -9 at random moments, and an audit of everything that came out.
 //!
 //! Variables: `EVENTS` (300000), `KILLS` (3), `SEED` (a new one each time), `RATE` (records per second; by default so that each kill
-//! has 4 s and all of them 20), `DIRTY` (bad records in a thousand, 0), `KAFKA` (host:port of a broker to use).
+//! has 4 s and all of them 20), `DIRTY` (bad records in a thousand, 0), `FORMAT` (of the input and of all outputs: json, avro with a schema registry,
+//! which is started for it, or avro-single-object), `KAFKA` (host:port of a broker to use).
 
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use integration_tests::{
@@ -12,6 +13,7 @@ use integration_tests::{
     job::{Job, Load, OUTPUTS, PARTITIONS},
     process::Process,
     progress::Progress,
+    registry::Registry,
     service::Service,
     variables::variable,
 };
@@ -27,11 +29,15 @@ const NEXT_COMMIT: Duration = Duration::from_secs(60);
 /// Without a terminal there is no bar, but a line this often.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
+/// What topics can be written in.
+const FORMATS: [&str; 3] = ["json", "avro", "avro-single-object"];
+
 struct Plan {
     events: u64,
     seed: u64,
     rate: u64,
     dirty: u32,
+    format: String,
     /// When the job is killed, counted from the first record; in order.
     kills: Vec<Duration>,
 }
@@ -48,7 +54,9 @@ impl Plan {
         let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
         let mut kills: Vec<_> = (0..kills).map(|_| length.mul_f64(random.random_range(0.05..0.95))).collect();
         kills.sort();
-        Ok(Self { events, seed, rate, dirty: variable("DIRTY")?.unwrap_or(0), kills })
+        let format: String = variable("FORMAT")?.unwrap_or_else(|| "json".to_owned());
+        ensure!(FORMATS.contains(&format.as_str()), "FORMAT={format}: allowed are {}", FORMATS.join(", "));
+        Ok(Self { events, seed, rate, dirty: variable("DIRTY")?.unwrap_or(0), format, kills })
     }
 
     fn load(&self) -> Load {
@@ -80,6 +88,11 @@ fn run(plan: &Plan) -> Result<()> {
     let mut job = Job::new(broker.bootstrap())?;
     // The default pause of 30 s after a failed attempt would hide in a demo what it is to show.
     job.set("restart.delay", "1s").set("state.memory", "128MiB");
+    job.speak(&plan.format);
+    let _registry = match plan.format.as_str() {
+        "avro" => Some(registry_for(&mut job)?),
+        _ => None,
+    };
     let result = show(plan, &job);
     if result.is_err() {
         eprintln!("demo: logs, state and checkpoints are kept in {}", job.keep().display());
@@ -87,9 +100,17 @@ fn run(plan: &Plan) -> Result<()> {
     result
 }
 
+fn registry_for(job: &mut Job) -> Result<Registry> {
+    let since = Instant::now();
+    let registry = Registry::start()?.map_err(|why| integration_tests::anyhow!("FORMAT=avro wants a schema registry: {why}"))?;
+    println!("registry  {} after {:.1?}", registry.describe(), since.elapsed());
+    job.set("registry.url", registry.url());
+    Ok(registry)
+}
+
 fn show(plan: &Plan, job: &Job) -> Result<()> {
     job.create_topics()?;
-    println!("topics    {} with {PARTITIONS} partitions, and {} outputs", job.input(), OUTPUTS.len());
+    println!("topics    {} with {PARTITIONS} partitions, and {} outputs, in {}", job.input(), OUTPUTS.len(), plan.format);
     println!(
         "load      {} records, {} per second, seed {} (SEED={} repeats it){}",
         HumanCount(plan.events),

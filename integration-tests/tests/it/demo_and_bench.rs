@@ -1,7 +1,7 @@
 //! `make demo`, `make bench`, `make bench-state` and `make bench-days` work. No speed is asserted here: it depends on what else the machine does.
 
 use crate::harness::{LIMIT, says, within};
-use integration_tests::{Result, ensure, process};
+use integration_tests::{Result, ensure, process, registry::Registry};
 use std::process::Command;
 
 fn run(program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Result<String> {
@@ -18,6 +18,22 @@ fn a_short_demo_ends_with_a_clean_audit() {
     within(LIMIT, || {
         let variables = [("EVENTS", "20000"), ("KILLS", "2"), ("SEED", "7"), ("RATE", "2500"), ("DIRTY", "20")];
         says(&run(env!("CARGO_BIN_EXE_demo"), &[], &variables)?, &["kill -9   no. 2", "nothing is lost, nothing is doubled"])
+    });
+}
+
+#[test]
+fn a_short_demo_in_avro_ends_with_a_clean_audit() {
+    within(LIMIT, || {
+        let variables =
+            [("EVENTS", "20000"), ("KILLS", "1"), ("SEED", "7"), ("RATE", "2500"), ("DIRTY", "20"), ("FORMAT", "avro")];
+        if let Err(why) = Registry::start()? {
+            eprintln!("skipped: no schema registry: {why}");
+            return Ok(());
+        }
+        says(
+            &run(env!("CARGO_BIN_EXE_demo"), &[], &variables)?,
+            &["Apicurio", "kill -9   no. 1", "nothing is lost, nothing is doubled"],
+        )
     });
 }
 

@@ -36,6 +36,7 @@ mod offsets_expired;
 mod others_in_the_group;
 mod output_record_over_the_limit;
 mod output_topic_deleted_while_running;
+mod producer_schema_rolls_over;
 mod protections;
 mod restart_with_other_settings;
 mod rights_taken_away;

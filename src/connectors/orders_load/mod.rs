@@ -2,7 +2,7 @@
 //!
 //! Orders arrive at a fixed pace of event time and live through their steps 1 to 40 s apart; users and products are drawn with a
 //! skew; some events come twice; arrival is up to 3 s out of order; on request some records are bad, of every class that
-//! [`decode_order`](crate::format::decode_order) knows (but `too_large`, whose records a broker would not take either).
+//! [`decode_order`](crate::format::decode_order) knows (but `too_large`, whose records a broker would not take either, and `too_deep`).
 //!
 //! The same settings give the same bytes, on every machine and in every version: a test holds the hash of the first 10,000 records.
 //!
