@@ -17,6 +17,7 @@ fn all_touched() -> std::sync::Arc<Metrics> {
     metrics.events.dead_letters("json").inc();
     metrics.checkpoints.stall("track").observe(0.003);
     metrics.checkpoints.failed();
+    metrics.source.held("orders").set(2);
     let time = metrics.tasks.time("track", 1);
     time.busy(Duration::from_millis(500));
     time.backpressured(Duration::from_millis(250));

@@ -9,6 +9,7 @@
 //! pass over the bytes and makes nothing but the event (`docs/decisions/0037-avro-is-read-by-a-plan.md`). Own values are always written with our own
 //! schemas, so writing them is a function each.
 
+mod canonical;
 mod cursor;
 mod decimal;
 mod decode;
@@ -20,9 +21,10 @@ mod skip;
 #[cfg(test)]
 mod tests;
 
+pub use canonical::fingerprint;
 pub use encode::{
     encode_inventory_level, encode_low_stock_alert, encode_order, encode_order_batch, encode_order_status, encode_purchase_stats,
 };
 pub use framing::{Header, WriterSchema};
 pub use plan::Plan;
-pub use schemas::{OwnSchema, fingerprint};
+pub use schemas::OwnSchema;

@@ -1,6 +1,6 @@
 //! Our own schemas: the files in `schemas/`, part of the program.
 
-use apache_avro::{Schema, rabin::Rabin};
+use apache_avro::Schema;
 use std::sync::LazyLock;
 
 /// Marks a record in single-object encoding; the fingerprint of its schema follows, 8 bytes.
@@ -68,10 +68,4 @@ static PARSED: LazyLock<Vec<Schema>> =
 
 pub(super) fn order_event() -> &'static Schema {
     OwnSchema::OrderEvent.schema()
-}
-
-/// Fingerprint of a schema as single-object encoding has it: CRC-64-AVRO of its parsing canonical form, the lowest byte first.
-#[must_use]
-pub fn fingerprint(schema: &Schema) -> [u8; 8] {
-    schema.fingerprint::<Rabin>().bytes.try_into().unwrap_or_default()
 }

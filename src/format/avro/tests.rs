@@ -359,6 +359,7 @@ fn a_default_of_each_type_takes_its_place() {
     assert_eq!(read, expected);
     // and a default that no record may have is refused
     let ours = changed(|fields| field(fields, "userId")["default"] = json!(""));
+    let writer = changed(|fields| fields.retain(|field| field["name"] != "userId"));
     assert_eq!(Plan::of(&writer, &[], &ours).unwrap_err(), "the default of userId is \"\", which no record may have");
 }
 
@@ -537,8 +538,6 @@ fn headers_are_those_of_the_specification() {
     assert_eq!((schema, rest), (WriterSchema::Id(0x0102_0304), [5, 6].as_slice()));
     let own = Header::of(WriterSchema::Fingerprint(fingerprint(OwnSchema::LowStockAlert.schema())));
     assert_eq!(own.as_bytes()[..2], [0xc3, 0x01]);
-    let known = apache_avro::headers::RabinFingerprintHeader::from_schema(OwnSchema::LowStockAlert.schema());
-    assert_eq!(own.as_bytes(), apache_avro::headers::HeaderBuilder::build_header(&known));
     let error = WriterSchema::of_framed(b"{\"order").unwrap_err();
     assert_eq!(error.message, "the record begins with 7b 22 6f 72 64 65 72; wanted is 00 and a schema id of 4 bytes");
     assert!(WriterSchema::of_single_object(&[0xc3, 0x01, 0, 0, 0, 0, 0, 0, 0]).is_err());
