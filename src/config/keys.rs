@@ -110,7 +110,7 @@ pub const KEYS: &[Key] = &[
         "source.max_record_bytes",
         "900KiB",
         "1KiB to 64MiB",
-        "A larger input record goes to the dead letters. With 16KiB for its headers it must fit into the property message.max.bytes (1200000 by default).",
+        "An input record with a larger value goes to the dead letters, which have room for so much and 8KiB. With 16KiB for headers it must fit into the property message.max.bytes (1200000 by default).",
     ),
     key(
         "checkpoint.interval",
