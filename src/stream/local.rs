@@ -109,6 +109,7 @@ pub trait Source {
 }
 
 /// A source with a [`WatermarkStrategy`], see [`Source::with_watermarks`].
+/// An example is at [`WatermarkStrategy`].
 pub struct Watermarked<S: Source> {
     source: S,
     strategy: WatermarkStrategy<S::Out>,
