@@ -179,7 +179,9 @@ impl Registry {
             if let Some(exit) = self.process()?.try_exit()? {
                 bail!("it ended by itself ({})", exit.status);
             }
-            Ok(self.ask("GET", "/subjects", "").is_ok_and(|answer| answer.status == 200))
+            // The port for TLS opens a moment later.
+            let encrypted = self.tls_port.is_none_or(|port| TcpStream::connect(local(port)).is_ok());
+            Ok(encrypted && self.ask("GET", "/subjects", "").is_ok_and(|answer| answer.status == 200))
         });
         waited.with_context(|| self.process.as_ref().map(|process| process.last_lines(30)).unwrap_or_default())
     }
@@ -190,7 +192,8 @@ impl Registry {
         command.arg("-Dquarkus.http.host=127.0.0.1").arg(format!("-Dquarkus.http.port={}", self.port));
         // In memory it would forget its schemas with a kill, and number the next ones from 1 again.
         let data = self.folder.path().join("schemas");
-        command.arg(format!("-Dquarkus.datasource.jdbc.url=jdbc:h2:file:{}", data.display()));
+        // Nothing is answered before it is written: a kill comes at any moment.
+        command.arg(format!("-Dquarkus.datasource.jdbc.url=jdbc:h2:file:{};WRITE_DELAY=0", data.display()));
         if let Some(port) = self.tls_port {
             command.arg(format!("-Dquarkus.http.ssl-port={port}"));
             command.arg(format!("-Dquarkus.http.ssl.certificate.key-store-file={}", self.key_store().display()));
