@@ -343,5 +343,8 @@ fn a_topic_in_framed_avro_needs_a_registry_and_its_password_is_shown_nowhere() {
     ]));
     let registry = settings.unwrap().registry.unwrap();
     let shown = format!("{registry:?}");
-    assert!(!registry.register && shown.contains("RecordName") && shown.contains("orders") && !shown.contains("hidden"), "{shown}");
+    assert!(
+        !registry.register && shown.contains("RecordName") && shown.contains("orders") && !shown.contains("hidden"),
+        "{shown}"
+    );
 }
