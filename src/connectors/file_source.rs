@@ -1,22 +1,22 @@
 //! Lines of files; the position is the byte, so that reading goes on exactly behind what is committed.
 
-use super::splits::{Split, Splits, checked_rate};
-use crate::stream::{Decode, Failure, LocalSource, Positions, RawRecord, Source, SplitReader, Timestamp, Undecodable};
+use super::{
+    line_buffer::LineBuffer,
+    line_decoder::LineDecoder,
+    splits::{Split, Splits, checked_rate},
+};
+use crate::stream::{Failure, LocalSource, Positions, Source, SplitReader, Timestamp, Undecodable};
 use serde::de::DeserializeOwned;
 use std::{
     collections::BTreeSet,
     fs::File,
     io::{self, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
-    str,
     sync::Arc,
 };
 
 /// Bytes that are read at once.
 const CHUNK: usize = 64 << 10;
-
-type Parse<T> = Arc<dyn Fn(&[u8]) -> Result<T, Undecodable> + Send + Sync>;
-type Time<T> = Arc<dyn Fn(&T) -> Timestamp + Send + Sync>;
 
 /// Reads files line by line; each file is a partition, and what was read of it must not be changed afterwards. The end of a line is not
 /// part of the record; an empty line is an empty record. A last line without an end is a record where the file is complete; in one that
@@ -30,8 +30,7 @@ type Time<T> = Arc<dyn Fn(&T) -> Timestamp + Send + Sync>;
 /// ```
 pub struct FileSource<T> {
     files: Files,
-    parse: Parse<T>,
-    time: Option<Time<T>>,
+    decoder: LineDecoder<T>,
 }
 
 impl FileSource<String> {
@@ -44,13 +43,7 @@ impl FileSource<String> {
 impl<T: Clone + Send + 'static> FileSource<T> {
     /// What `parse` makes of each line of a file of UTF-8 text. An error says what is wrong with the line.
     pub fn parse(path: impl Into<PathBuf>, parse: impl Fn(&str) -> Result<T, String> + Send + Sync + 'static) -> Self {
-        let parse = move |line: &[u8]| -> Result<T, Undecodable> {
-            let text = str::from_utf8(line)
-                .map_err(|why| Undecodable { class: "not_utf8", message: format!("no UTF-8 text: {why}") })?;
-            let about = |why: String| Undecodable { class: "not_parsed", message: format!("{text:?}: {why}") };
-            parse(text).map_err(about)
-        };
-        Self { files: Files::new(path.into()), parse: Arc::new(parse), time: None }
+        Self { files: Files::new(path.into()), decoder: LineDecoder::of_text(parse) }
     }
 
     /// JSON, one record in each line.
@@ -63,7 +56,7 @@ impl<T: Clone + Send + 'static> FileSource<T> {
                 |why: serde_json::Error| Undecodable { class: "not_json", message: format!("no JSON of this type: {why}") };
             serde_json::from_slice(line).map_err(about)
         };
-        Self { files: Files::new(path.into()), parse: Arc::new(parse), time: None }
+        Self { files: Files::new(path.into()), decoder: LineDecoder::of(parse) }
     }
 
     /// One more file. Files are told apart by their order: add new ones behind those that were read before.
@@ -83,7 +76,7 @@ impl<T: Clone + Send + 'static> FileSource<T> {
     /// The event time of each record, in ms. Without it all are at 0.
     #[must_use]
     pub fn timestamps(mut self, time: impl Fn(&T) -> Timestamp + Send + Sync + 'static) -> Self {
-        self.time = Some(Arc::new(time));
+        self.decoder.timestamps(time);
         self
     }
 
@@ -104,26 +97,11 @@ impl<T: Clone + Send + 'static> FileSource<T> {
 
 impl<T: Clone + Send + 'static> Source for FileSource<T> {
     type Out = T;
-    type Decoder = FileDecoder<T>;
+    type Decoder = LineDecoder<T>;
 
     fn into_parts(self) -> (Arc<dyn LocalSource>, impl Fn() -> Self::Decoder + Send + Sync + 'static) {
-        let Self { files, parse, time } = self;
-        (Arc::new(files), move || FileDecoder { parse: Arc::clone(&parse), time: time.clone() })
-    }
-}
-
-/// Parses lines.
-pub struct FileDecoder<T> {
-    parse: Parse<T>,
-    time: Option<Time<T>>,
-}
-
-impl<T: 'static> Decode for FileDecoder<T> {
-    type Out = T;
-
-    fn decode(&mut self, record: &RawRecord<'_>) -> Result<(Timestamp, T), Undecodable> {
-        let parsed = (self.parse)(record.value.unwrap_or_default())?;
-        Ok((self.time.as_ref().map_or(0, |time| time(&parsed)), parsed))
+        let Self { files, decoder } = self;
+        (Arc::new(files), move || decoder.clone())
     }
 }
 
@@ -151,7 +129,7 @@ impl Files {
         let mut file = File::open(&path).map_err(|why| Failure::fatal(format!("{}: cannot be read: {why}", path.display())))?;
         file.seek(SeekFrom::Start(position.unsigned_abs())).map_err(|why| failed(&path, &why))?;
         let (whole, max_line_bytes) = (!self.follow, self.max_line_bytes);
-        Ok(Lines { path, file, position, buffer: Vec::new(), used: 0, searched: 0, whole, max_line_bytes })
+        Ok(Lines { path, file, position, buffer: LineBuffer::default(), whole, max_line_bytes })
     }
 }
 
@@ -213,11 +191,7 @@ struct Lines {
     file: File,
     /// Of the first byte of the next line.
     position: i64,
-    /// Bytes from `used` on are read and not given out.
-    buffer: Vec<u8>,
-    used: usize,
-    /// Up to here there is no end of a line.
-    searched: usize,
+    buffer: LineBuffer,
     /// Whether the file is complete, so that its last line needs no end.
     whole: bool,
     max_line_bytes: usize,
@@ -227,12 +201,10 @@ impl Lines {
     /// The length of the next line with its end, if all of it is there.
     fn line(&mut self) -> Result<Option<usize>, Failure> {
         loop {
-            let unsearched = self.buffer.get(self.searched..).unwrap_or_default();
-            if let Some(at) = unsearched.iter().position(|byte| *byte == b'\n') {
-                return Ok(Some(self.searched + at + 1 - self.used));
+            if let Some(length) = self.buffer.line() {
+                return Ok(Some(length));
             }
-            self.searched = self.buffer.len();
-            let waiting = self.buffer.len() - self.used;
+            let waiting = self.buffer.waiting();
             if waiting > self.max_line_bytes {
                 return Err(Failure::fatal(format!(
                     "{}: the line at byte {} has more than {} bytes; allow more with FileSource::max_line_bytes",
@@ -241,9 +213,7 @@ impl Lines {
                     self.max_line_bytes
                 )));
             }
-            self.buffer.drain(..self.used);
-            (self.used, self.searched) = (0, waiting);
-            let read = io::Read::by_ref(&mut self.file).take(CHUNK as u64).read_to_end(&mut self.buffer);
+            let read = io::Read::by_ref(&mut self.file).take(CHUNK as u64).read_to_end(self.buffer.more());
             if read.map_err(|why| failed(&self.path, &why))? == 0 {
                 return Ok(Some(waiting).filter(|length| self.whole && *length > 0));
             }
@@ -256,15 +226,10 @@ impl Split for Lines {
         let mut read = 0;
         while read < max {
             let Some(length) = self.line()? else { break };
-            let line = self.buffer.get(self.used..self.used + length).unwrap_or_default();
-            let text = line.strip_suffix(b"\n").unwrap_or(line);
-            let text = text.strip_suffix(b"\r").unwrap_or(text);
             // The record's position is that of its last byte: the next one begins behind it.
             let next = self.position + length as i64;
-            each(next - 1, text);
+            each(next - 1, self.buffer.take(length));
             self.position = next;
-            self.used += length;
-            self.searched = self.used;
             read += 1;
         }
         Ok(read)

@@ -1,12 +1,15 @@
 //! Lines of a TCP socket. They come once: what was not in a checkpoint when the job failed is gone.
 
-use super::splits::{Split, Splits};
-use crate::stream::{Decode, Failure, LocalSource, Positions, RawRecord, Round, Source, SplitReader, Timestamp, Undecodable};
+use super::{
+    line_buffer::LineBuffer,
+    line_decoder::LineDecoder,
+    splits::{Split, Splits},
+};
+use crate::stream::{Failure, LocalSource, Positions, RawRecord, Round, Source, SplitReader, Timestamp};
 use std::{
     collections::BTreeSet,
     io::{ErrorKind, Read},
     net::{TcpStream, ToSocketAddrs},
-    str,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -19,9 +22,6 @@ const CHUNK: usize = 64 << 10;
 
 /// How long one try to connect may take. A barrier waits meanwhile.
 const CONNECT: Duration = Duration::from_millis(500);
-
-type Parse<T> = Arc<dyn Fn(&str) -> Result<T, String> + Send + Sync>;
-type Time<T> = Arc<dyn Fn(&T) -> Timestamp + Send + Sync>;
 
 /// Connects to an address and reads lines of UTF-8 text, as Flink's `socketTextStream`: for trying things out. A socket **cannot be read
 /// again**: when the job fails, or is killed, whatever came after the last checkpoint is lost, which the job says when it starts; what a
@@ -49,8 +49,7 @@ type Time<T> = Arc<dyn Fn(&T) -> Timestamp + Send + Sync>;
 /// ```
 pub struct SocketSource<T> {
     socket: Socket,
-    parse: Parse<T>,
-    time: Option<Time<T>>,
+    decoder: LineDecoder<T>,
 }
 
 impl SocketSource<String> {
@@ -64,13 +63,13 @@ impl<T: Clone + Send + 'static> SocketSource<T> {
     /// What `parse` makes of each line that comes from `address` (`host:port`). An error says what is wrong with the line.
     pub fn parse(address: impl Into<String>, parse: impl Fn(&str) -> Result<T, String> + Send + Sync + 'static) -> Self {
         let socket = Socket { address: address.into(), reconnect: None, max_line_bytes: 1 << 20 };
-        Self { socket, parse: Arc::new(parse), time: None }
+        Self { socket, decoder: LineDecoder::of_text(parse) }
     }
 
     /// The event time of each record, in ms. Without it all are at 0.
     #[must_use]
     pub fn timestamps(mut self, time: impl Fn(&T) -> Timestamp + Send + Sync + 'static) -> Self {
-        self.time = Some(Arc::new(time));
+        self.decoder.timestamps(time);
         self
     }
 
@@ -92,29 +91,11 @@ impl<T: Clone + Send + 'static> SocketSource<T> {
 
 impl<T: Clone + Send + 'static> Source for SocketSource<T> {
     type Out = T;
-    type Decoder = SocketDecoder<T>;
+    type Decoder = LineDecoder<T>;
 
     fn into_parts(self) -> (Arc<dyn LocalSource>, impl Fn() -> Self::Decoder + Send + Sync + 'static) {
-        let Self { socket, parse, time } = self;
-        (Arc::new(socket), move || SocketDecoder { parse: Arc::clone(&parse), time: time.clone() })
-    }
-}
-
-/// Parses lines.
-pub struct SocketDecoder<T> {
-    parse: Parse<T>,
-    time: Option<Time<T>>,
-}
-
-impl<T: 'static> Decode for SocketDecoder<T> {
-    type Out = T;
-
-    fn decode(&mut self, record: &RawRecord<'_>) -> Result<(Timestamp, T), Undecodable> {
-        let text = str::from_utf8(record.value.unwrap_or_default())
-            .map_err(|why| Undecodable { class: "not_utf8", message: format!("no UTF-8 text: {why}") })?;
-        let about = |why: String| Undecodable { class: "not_parsed", message: format!("{text:?}: {why}") };
-        let parsed = (self.parse)(text).map_err(about)?;
-        Ok((self.time.as_ref().map_or(0, |time| time(&parsed)), parsed))
+        let Self { socket, decoder } = self;
+        (Arc::new(socket), move || decoder.clone())
     }
 }
 
@@ -154,8 +135,7 @@ impl Socket {
 
     fn open(&self, position: i64, ended: Arc<AtomicBool>) -> Result<Lines, Failure> {
         let stream = Some(self.connect()?);
-        let (buffer, again) = (Vec::new(), Instant::now());
-        Ok(Lines { socket: self.clone(), stream, again, position, buffer, used: 0, searched: 0, ended })
+        Ok(Lines { socket: self.clone(), stream, again: Instant::now(), position, buffer: LineBuffer::default(), ended })
     }
 }
 
@@ -224,11 +204,7 @@ struct Lines {
     again: Instant,
     /// Number of the next line, from 0.
     position: i64,
-    /// Bytes from `used` on are read and not given out.
-    buffer: Vec<u8>,
-    used: usize,
-    /// Up to here there is no end of a line.
-    searched: usize,
+    buffer: LineBuffer,
     ended: Arc<AtomicBool>,
 }
 
@@ -236,19 +212,13 @@ impl Lines {
     /// The length of the next line with its end, if all of it is there.
     fn line(&mut self) -> Result<Option<usize>, Failure> {
         loop {
-            let unsearched = self.buffer.get(self.searched..).unwrap_or_default();
-            if let Some(at) = unsearched.iter().position(|byte| *byte == b'\n') {
-                let length = self.searched + at + 1 - self.used;
+            if let Some(length) = self.buffer.line() {
                 return self.not_too_long(length - 1).map(|()| Some(length));
             }
-            self.searched = self.buffer.len();
-            let waiting = self.buffer.len() - self.used;
-            self.not_too_long(waiting)?;
-            self.buffer.drain(..self.used);
-            (self.used, self.searched) = (0, waiting);
+            self.not_too_long(self.buffer.waiting())?;
             if !self.receive() {
                 // The last line needs no end, if all of the connection has come.
-                return Ok(Some(self.buffer.len()).filter(|length| *length > 0 && self.has_ended()));
+                return Ok(Some(self.buffer.waiting()).filter(|length| *length > 0 && self.has_ended()));
             }
         }
     }
@@ -274,15 +244,16 @@ impl Lines {
             return false;
         }
         let Some(stream) = &mut self.stream else { return false };
-        let before = self.buffer.len();
-        self.buffer.resize(before + CHUNK, 0);
+        let buffer = self.buffer.more();
+        let before = buffer.len();
+        buffer.resize(before + CHUNK, 0);
         let read = loop {
-            match stream.read(self.buffer.get_mut(before..).unwrap_or_default()) {
+            match stream.read(buffer.get_mut(before..).unwrap_or_default()) {
                 Err(why) if why.kind() == ErrorKind::Interrupted => {}
                 read => break read,
             }
         };
-        self.buffer.truncate(before + read.as_ref().copied().unwrap_or(0));
+        buffer.truncate(before + read.as_ref().copied().unwrap_or(0));
         match read {
             Ok(0) => self.closed("the other end closed the connection"),
             Ok(_) => return true,
@@ -301,10 +272,10 @@ impl Lines {
             self.ended.store(true, Ordering::Release);
             return;
         };
-        let dropped = self.buffer.len() - self.used;
+        let dropped = self.buffer.waiting();
         tracing::warn!(%address, lines, dropped_bytes = dropped, "{why}; connecting again");
         self.buffer.clear();
-        (self.used, self.searched, self.again) = (0, 0, Instant::now() + *pause);
+        self.again = Instant::now() + *pause;
     }
 
     fn connected_again(&mut self) -> bool {
@@ -325,12 +296,8 @@ impl Split for Lines {
         let mut read = 0;
         while read < max {
             let Some(length) = self.line()? else { break };
-            let line = self.buffer.get(self.used..self.used + length).unwrap_or_default();
-            let text = line.strip_suffix(b"\n").unwrap_or(line);
-            each(self.position, text.strip_suffix(b"\r").unwrap_or(text));
+            each(self.position, self.buffer.take(length));
             self.position += 1;
-            self.used += length;
-            self.searched = self.used;
             read += 1;
         }
         Ok(read)
