@@ -15,7 +15,7 @@ const DELETE_ACLS: i16 = 31;
 const VERSION: i16 = 1;
 /// Clients without authentication, which is everybody here.
 const EVERYBODY: &str = "User:ANONYMOUS";
-const ANSWER: Duration = Duration::from_secs(10);
+const ANSWER: Duration = Duration::from_secs(60);
 
 /// What may be forbidden, with the numbers that Kafka gives to the kinds of resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

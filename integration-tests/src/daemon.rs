@@ -9,8 +9,8 @@ use crate::{
 };
 use std::{process::Command, time::Duration};
 
-const ANSWER: Duration = Duration::from_secs(10);
-const START: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(120);
 const STOP: Duration = Duration::from_secs(20);
 const PULL: Duration = Duration::from_secs(180);
 

@@ -13,6 +13,8 @@ use std::{
 
 /// Ticks per second in /proc: fixed at 100 by the kernel's interface to programs, whatever its own clock (proc(5), USER_HZ).
 const TICKS_PER_SECOND: u64 = 100;
+/// A killed process is gone when the system has taken its memory apart and ended what it was writing.
+const GONE: Duration = Duration::from_secs(60);
 
 /// A signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +112,7 @@ impl Process {
     /// `kill -9`, and waits until it is gone.
     pub fn kill(&mut self) -> Result<Exit> {
         self.signal(Signal::Kill)?;
-        self.wait(Duration::from_secs(10))
+        self.wait(GONE)
     }
 
     /// Asks it to end, and kills it if it has not within `within`.

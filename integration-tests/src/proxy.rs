@@ -21,6 +21,8 @@ use std::{
 
 /// How often the listener looks whether it is to end or to refuse.
 const LOOK: Duration = Duration::from_millis(10);
+/// For the broker to take a connection; one that is not there refuses at once.
+const CONNECT: Duration = Duration::from_secs(20);
 
 /// A request of Kafka's protocol whose reply can be lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,6 +65,8 @@ struct State {
     /// Requests whose next reply is to be lost.
     lose: BTreeSet<Api>,
     lost: u32,
+    /// What the network is like once the next one is lost.
+    then: Option<Network>,
     connections: Vec<Weak<Connection>>,
     ended: bool,
 }
@@ -78,6 +82,21 @@ impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn set(&self, network: Network) {
+        self.state().network = network;
+        if network == Network::Refuses {
+            self.cut();
+        }
+        self.changed.notify_all();
+    }
+
+    fn cut(&self) {
+        for connection in self.state().connections.drain(..).filter_map(|connection| connection.upgrade()) {
+            connection.cut();
+        }
+        self.changed.notify_all();
+    }
 }
 
 /// A proxy before one broker. Its connections are cut when it is dropped.
@@ -91,7 +110,8 @@ impl Proxy {
     /// A proxy on a free port before `upstream`, `host:port`, which need not listen yet.
     pub fn before(upstream: &str) -> Result<Self> {
         let address = SocketAddr::from(([127, 0, 0, 1], ports::free()?));
-        let state = State { network: Network::Works, lose: BTreeSet::new(), lost: 0, connections: Vec::new(), ended: false };
+        let state =
+            State { network: Network::Works, lose: BTreeSet::new(), lost: 0, then: None, connections: Vec::new(), ended: false };
         let upstream = upstream.parse().with_context(|| format!("upstream {upstream}"))?;
         let shared = Arc::new(Shared { upstream, state: Mutex::new(state), changed: Condvar::new() });
         let listener = TcpListener::bind(address)?;
@@ -114,24 +134,24 @@ impl Proxy {
 
     /// From now on the network is like this.
     pub fn set(&self, network: Network) {
-        self.shared.state().network = network;
-        if network == Network::Refuses {
-            self.cut();
-        }
-        self.shared.changed.notify_all();
+        self.shared.set(network);
     }
 
     /// Cuts all connections; new ones are as [`Proxy::set`] says.
     pub fn cut(&self) {
-        for connection in self.shared.state().connections.drain(..).filter_map(|connection| connection.upgrade()) {
-            connection.cut();
-        }
-        self.shared.changed.notify_all();
+        self.shared.cut();
     }
 
     /// The next reply to a request of this kind is lost, and its connection cut, as when the broker's machine dies in between.
     pub fn lose_reply_to(&self, api: Api) {
         self.shared.state().lose.insert(api);
+    }
+
+    /// The same, and from that moment on the network is like `then`: nobody can ask again in between.
+    pub fn lose_reply_to_and_set(&self, api: Api, then: Network) {
+        let mut state = self.shared.state();
+        state.lose.insert(api);
+        state.then = Some(then);
     }
 
     /// How many replies were lost so.
@@ -200,7 +220,7 @@ impl Connection {
 fn connect(shared: &Arc<Shared>, client: TcpStream) -> io::Result<()> {
     client.set_nonblocking(false)?;
     client.set_nodelay(true)?;
-    let broker = TcpStream::connect_timeout(&shared.upstream, Duration::from_secs(2))?;
+    let broker = TcpStream::connect_timeout(&shared.upstream, CONNECT)?;
     broker.set_nodelay(true)?;
     let connection = Arc::new(Connection { client, broker, lose: Mutex::default() });
     {
@@ -276,6 +296,11 @@ fn gate(shared: &Shared, connection: &Connection, direction: Direction, frame: &
             if correlation.first_chunk().is_some_and(|id| connection.lose().remove(id)) =>
         {
             state.lost += 1;
+            let then = state.then.take();
+            drop(state);
+            if let Some(network) = then {
+                shared.set(network);
+            }
             return Err(io::ErrorKind::ConnectionReset.into());
         }
         _ => {}

@@ -31,7 +31,8 @@ const MINIO: &str = "github.com/minio/minio@latest";
 /// A download of 40 MB, from a mirror that may be slow.
 const INSTALL: Duration = Duration::from_secs(300);
 /// 1.2 s and 0.5 s; several builds may share the machine with it.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(180);
+const ANSWER: Duration = Duration::from_secs(60);
 const COMPILE: Duration = Duration::from_secs(1800);
 /// The one bucket.
 const BUCKET: &str = "sluicegate-test";
@@ -210,8 +211,8 @@ impl BucketServer {
 
     /// The status of an answer.
     fn ask(&self, method: &str, path: &str) -> Result<u16> {
-        let mut stream = TcpStream::connect_timeout(&self.address().parse()?, Duration::from_secs(1))?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        let mut stream = TcpStream::connect_timeout(&self.address().parse()?, ANSWER)?;
+        stream.set_read_timeout(Some(ANSWER))?;
         write!(stream, "{method} {path} HTTP/1.0\r\nHost: {}\r\nContent-Length: 0\r\n\r\n", self.address())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;

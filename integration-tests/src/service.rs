@@ -16,8 +16,11 @@ use std::{
     time::Duration,
 };
 
-/// Start, fencing of what a dead predecessor left open, restore: well under a second, on a machine with nothing else to do.
-const READY: Duration = Duration::from_secs(60);
+/// Start, fencing of what a dead predecessor left open, restore: well under a second, on a machine with nothing else to do. Tests run side
+/// by side on two cores.
+const READY: Duration = Duration::from_secs(120);
+/// One answer of the program's own HTTP server.
+const ANSWER: Duration = Duration::from_secs(20);
 
 /// A running program. Killed when dropped.
 pub struct Service {
@@ -51,8 +54,8 @@ impl Service {
     /// Status and body of `GET path`.
     pub fn get(&self, path: &str) -> Result<(u16, String)> {
         let address = self.http.parse()?;
-        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        let mut stream = TcpStream::connect_timeout(&address, ANSWER)?;
+        stream.set_read_timeout(Some(ANSWER))?;
         write!(stream, "GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", self.http)?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
@@ -79,17 +82,22 @@ impl Service {
         waited.with_context(|| self.last_lines(40))
     }
 
-    /// Waits until `count` more checkpoints are committed than now.
+    /// Waits until `count` more checkpoints are committed than now; at a start, than when it answers for the first time.
     pub fn wait_checkpoints(&mut self, count: u32) -> Result<()> {
-        let committed = |samples: &Samples| samples.sum("sluicegate_checkpoints_total", &[("result", "completed")]);
-        let before = self.metrics().map(|samples| committed(&samples)).unwrap_or_default();
+        let mut before = None;
         let waited = wait_until(format!("{count} more checkpoints"), READY, || {
             if let Some(exit) = self.process.try_exit()? {
                 bail!("sluicegate ended with {}", exit.status);
             }
-            Ok(self.metrics().is_ok_and(|samples| committed(&samples) >= before + f64::from(count)))
+            let Ok(committed) = self.checkpoints() else { return Ok(false) };
+            Ok(committed >= *before.get_or_insert(committed) + f64::from(count))
         });
         waited.with_context(|| self.last_lines(40))
+    }
+
+    /// How many checkpoints it has committed since it was started.
+    pub fn checkpoints(&self) -> Result<f64> {
+        Ok(self.metrics()?.sum("sluicegate_checkpoints_total", &[("result", "completed")]))
     }
 
     /// `kill -9`.

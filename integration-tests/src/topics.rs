@@ -21,7 +21,7 @@ use std::{
 };
 
 /// For one question to a broker that is up.
-const ANSWER: Duration = Duration::from_secs(20);
+const ANSWER: Duration = Duration::from_secs(60);
 
 /// A record as a reader with `isolation.level=read_committed` sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,6 +160,11 @@ impl Cluster {
         Ok(offsets)
     }
 
+    /// Per partition of a topic, the offset behind its last record.
+    pub fn ends(&self, topic: &str) -> Result<Vec<i64>> {
+        (0..self.partitions(topic)?).map(|partition| Ok(self.asking.fetch_watermarks(topic, partition, ANSWER)?.1)).collect()
+    }
+
     /// Whether a transaction is open in `topic`: a `read_committed` reader then sees less than all.
     pub fn has_open_transaction(&self, topic: &str) -> Result<bool> {
         let mut config = client(&self.bootstrap);
@@ -206,7 +211,7 @@ impl Cluster {
         let mut config = client(&self.bootstrap);
         let producer: BaseProducer<Failures> = config
             .set("enable.idempotence", "true")
-            .set("message.timeout.ms", "30000")
+            .set("message.timeout.ms", "60000")
             .set("message.max.bytes", "64000000")
             .create_with_context(failed.clone())?;
         for record in records {
@@ -219,7 +224,7 @@ impl Cluster {
                 record = back;
             }
         }
-        producer.flush(Duration::from_secs(40))?;
+        producer.flush(2 * ANSWER)?;
         failed.check()
     }
 

@@ -156,7 +156,7 @@ mod tests {
     use crate::protocol::CheckpointId;
     use crossbeam_channel::{Sender, bounded};
 
-    const SOON: Duration = Duration::from_secs(5);
+    const SOON: Duration = Duration::from_secs(60);
 
     type Batches = Sender<Message<Vec<u32>>>;
 

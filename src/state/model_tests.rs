@@ -12,7 +12,7 @@ type WindowKey = (i64, CompactString);
 type Model = BTreeMap<WindowKey, String>;
 type WindowTable = Table<WindowKey, String>;
 
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 fn key(window: i64, user: u16) -> Key<WindowKey> {
     let user = format_compact!("U-{user}");

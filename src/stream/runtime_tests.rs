@@ -213,7 +213,7 @@ impl KeyedProcess<u64, u64> for Sleeper {
     type Out = u64;
     fn process(&mut self, _: &Key<u64>, _: Timestamp, number: u64, out: &mut Emit<'_, u64>) -> OperatorResult<()> {
         if number == 2 && !self.0.swap(true, Ordering::SeqCst) {
-            thread::sleep(Duration::from_secs(2));
+            thread::sleep(Duration::from_secs(5));
         }
         out.push(number)
     }
@@ -230,12 +230,12 @@ fn a_task_that_stalls_fails_the_attempt_and_is_named_with_what_it_was_doing() {
         awake.write_lines("out", output.clone());
         app
     };
-    let execution = often("stall", folder.path()).task_timeout(300 * MS);
+    let execution = often("stall", folder.path()).task_timeout(1_000 * MS);
     let failure = execution.run(graph()).unwrap_err();
     assert_eq!(failure.kind, FailureKind::Attempt);
     for part in [
         "task sleeper-0: stalled: processing a record in operator \"sleeper\" for",
-        "job.task_timeout is 300.0ms",
+        "job.task_timeout is 1.0s",
         #[cfg(target_os = "linux")]
         "S (sleeping)",
     ] {
@@ -250,6 +250,8 @@ fn a_task_that_stalls_fails_the_attempt_and_is_named_with_what_it_was_doing() {
 struct Wide;
 
 const WIDE: u64 = 7 * 512;
+/// Of one record; a batch takes a second.
+const PACE: Duration = Duration::from_millis(2);
 
 impl KeyedProcess<u64, u64> for Wide {
     type Out = u64;
@@ -264,7 +266,7 @@ struct Slow;
 impl KeyedProcess<u64, u64> for Slow {
     type Out = u64;
     fn process(&mut self, _: &Key<u64>, _: Timestamp, number: u64, out: &mut Emit<'_, u64>) -> OperatorResult<()> {
-        thread::sleep(MS);
+        thread::sleep(PACE);
         out.push(number)
     }
 }
@@ -278,7 +280,7 @@ fn an_operator_that_waits_for_room_in_the_midst_of_a_record_is_not_taken_for_one
     let slow = wide.key_by(|_| 0_u64).process("slow", |_| |_: &mut OperatorContext<'_, '_>| Ok(Slow));
     slow.write_lines("out", output.clone());
     let began = Instant::now();
-    often("pressed", folder.path()).task_timeout(300 * MS).run(app).unwrap();
-    assert!(began.elapsed() > WIDE as u32 * MS);
+    often("pressed", folder.path()).task_timeout(900 * MS).run(app).unwrap();
+    assert!(began.elapsed() > WIDE as u32 * PACE);
     assert_eq!(output.lines().len() as u64, WIDE);
 }

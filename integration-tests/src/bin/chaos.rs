@@ -46,6 +46,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let minutes: f64 = variable("MINUTES")?.unwrap_or(10.0);
     let plan = Plan {
         lasts: Duration::from_secs_f64(minutes * 60.0),
+        faults: 1,
         seed: variable("SEED")?.unwrap_or(now % 1_000_000),
         rate: variable("RATE")?.unwrap_or(5_000),
         dirty: variable("DIRTY")?.unwrap_or(5),

@@ -25,7 +25,7 @@ use std::{
 };
 
 /// Committing again after a kill takes a second or two. What takes longer than this is a failure, not slowness.
-const NEXT_COMMIT: Duration = Duration::from_secs(60);
+const NEXT_COMMIT: Duration = Duration::from_secs(120);
 /// Without a terminal there is no bar, but a line this often.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 

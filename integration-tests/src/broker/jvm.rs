@@ -9,7 +9,7 @@ use crate::{
 use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc, time::Duration};
 
 /// A broker needs a few seconds to write its last snapshot.
-const STOP: Duration = Duration::from_secs(30);
+const STOP: Duration = Duration::from_secs(60);
 
 /// The brokers of a cluster with these ports, not started yet.
 pub(super) fn nodes(options: &Options, ports: &[Ports]) -> Result<Vec<Box<dyn Node>>> {

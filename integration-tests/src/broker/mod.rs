@@ -21,7 +21,7 @@ use std::{collections::BTreeMap, time::Duration};
 /// The version of Apache Kafka that is started.
 pub const VERSION: &str = "4.1.1";
 /// A broker is up in 2 to 4 s; several other builds may share the machine with it.
-const START: Duration = Duration::from_secs(90);
+const START: Duration = Duration::from_secs(180);
 
 /// What kind of broker to start.
 #[derive(Debug, Clone)]
@@ -111,7 +111,7 @@ impl Broker {
     pub fn start(options: &Options) -> Result<Self> {
         if let Some(bootstrap) = given().filter(|_| options.given) {
             let cluster = Cluster::at(&bootstrap)?;
-            wait_until(format!("Kafka at {bootstrap}, named by the variable KAFKA"), Duration::from_secs(30), || {
+            wait_until(format!("Kafka at {bootstrap}, named by the variable KAFKA"), START, || {
                 Ok(cluster.brokers().is_ok_and(|brokers| !brokers.is_empty()))
             })?;
             return Ok(Self { bootstrap, nodes: Vec::new(), proxies: Vec::new() });

@@ -14,7 +14,7 @@ pub const VERSION: &str = "2.4.1";
 const ARTIFACTS: [Artifact; 2] = [("org.apache.kafka", "kafka_2.13", VERSION), ("org.slf4j", "slf4j-simple", "1.7.36")];
 /// Written last: without it the folder is made anew.
 const COMPLETE: &str = "complete";
-const START: Duration = Duration::from_secs(90);
+const START: Duration = Duration::from_secs(180);
 
 /// A running broker of that version, always from its jars. Dropping it kills it and removes its data.
 pub struct OldBroker {

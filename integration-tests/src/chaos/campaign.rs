@@ -24,13 +24,15 @@ const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(12);
 /// What takes longer is not slow, it is stuck.
 const RECOVERY: Duration = Duration::from_secs(120);
 /// For a process that must end.
-const END: Duration = Duration::from_secs(60);
+const END: Duration = Duration::from_secs(120);
 
 /// What to do.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// For how long faults come.
     pub lasts: Duration,
+    /// So many come however long that takes.
+    pub faults: usize,
     /// Decides load and faults.
     pub seed: u64,
     /// Events per second.
@@ -100,7 +102,9 @@ impl<'a> Campaign<'a> {
         let mut bag = Vec::new();
         let began = Instant::now();
         self.await_commit(0)?;
-        while began.elapsed() < self.plan.lasts {
+        let mut come = 0;
+        while began.elapsed() < self.plan.lasts || come < self.plan.faults {
+            come += 1;
             let fault = Fault::draw(&mut random, &mut bag, &self.plan.kinds, TRANSACTION_TIMEOUT);
             thread::sleep(fault.calm);
             self.must_live()?;

@@ -19,7 +19,7 @@ use std::{
 /// How often the listener looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(10);
 /// A request that stops in the middle holds nobody up for longer.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// No request of a registry's client has more.
 const BODY: usize = 16 << 20;
 

@@ -29,7 +29,9 @@ use std::{
 /// The version of Apicurio Registry that is started. Version 3 needs Java 21.
 pub const VERSION: &str = "2.6.13.Final";
 /// It serves after 3 s; several builds may share the machine with it.
-const START: Duration = Duration::from_secs(90);
+const START: Duration = Duration::from_secs(180);
+/// One answer of a registry that is up.
+const ANSWER: Duration = Duration::from_secs(60);
 const PASSWORD: &str = "sluicegate";
 
 /// What kind of registry to start.
@@ -138,8 +140,8 @@ impl Registry {
     /// The answer to any request below [`Registry::url`], whatever it is. Nobody asks for a password here, and nothing is encrypted.
     pub fn ask(&self, method: &str, path: &str, body: &str) -> Result<Answer> {
         let address = local(self.port);
-        let mut stream = TcpStream::connect_timeout(&address.parse()?, Duration::from_secs(1))?;
-        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        let mut stream = TcpStream::connect_timeout(&address.parse()?, ANSWER)?;
+        stream.set_read_timeout(Some(ANSWER))?;
         write!(
             stream,
             "{method} {API}{path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: \

@@ -11,12 +11,13 @@ use integration_tests::{
 use std::{thread, time::Duration};
 
 const EVENTS: u64 = 20_000;
-/// Longer than each of the timeouts below, and than the 10 s that librdkafka waits for an answer.
+/// Longer than each of the timeouts below, and than the 10 s that librdkafka waits for an answer. The job needs them for nothing but this:
+/// what comes after it is patient.
 const AWAY: Duration = Duration::from_secs(13);
 
 fn impatient(broker: &Broker) -> Result<Job> {
     let mut job = Job::for_test(broker.bootstrap())?;
-    job.set("checkpoint.timeout", "2s").set("kafka.transaction_timeout", "5s").set("kafka.connect_timeout", "3s");
+    job.set("checkpoint.timeout", "6s").set("kafka.transaction_timeout", "9s").set("kafka.connect_timeout", "10s");
     job.create_topics()?;
     job.generate(Load::of(EVENTS))?;
     Ok(job)
@@ -36,7 +37,7 @@ fn outlived(away: impl FnOnce(&mut Broker) -> Result<()>) -> Result<()> {
     service.wait_checkpoints(2)?;
     let exit = service.finish()?;
     ensure!(exit.code() == Some(0), "{}", service.last_lines(60));
-    job.catch_up()?;
+    job.be_patient().catch_up()?;
     assert_eq!(job.audit()?.number("/records_in")?, EVENTS);
     Ok(())
 }
@@ -78,7 +79,7 @@ fn when_the_restarts_are_used_up_the_program_ends_with_1_and_the_next_start_goes
         service.wait(2 * END)?;
         ends_with(&mut service, 1, &[&port])?;
         broker.restart(1)?;
-        job.catch_up()?;
+        job.be_patient().catch_up()?;
         assert_eq!(job.audit()?.number("/records_in")?, EVENTS);
         Ok(())
     });

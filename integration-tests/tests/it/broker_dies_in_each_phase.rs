@@ -39,11 +39,11 @@ fn and_the_job_goes_on_when_it_is_back() {
         service.kill()?;
         for (phase, point) in PHASES {
             // Given a job that stands before the phase
-            let mut service = job.start_failing(&format!("{point}=sleep:1500ms@2"))?;
+            let mut service = job.start_failing(&format!("{point}=sleep:3s@2"))?;
             service.wait_at_point()?;
             // When the broker dies
             broker.kill(1)?;
-            std::thread::sleep(std::time::Duration::from_millis(1600));
+            std::thread::sleep(std::time::Duration::from_millis(3200));
             broker.restart(1)?;
             // Then the same process goes on
             service.wait_checkpoints(2).with_context(|| phase)?;

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 #[test]
 fn ninety_seconds_of_faults_lose_nothing_and_double_nothing() {
-    within(Duration::from_secs(420), || {
+    within(Duration::from_secs(1200), || {
         let plan = Plan {
             lasts: Duration::from_secs(90),
+            faults: 8,
             seed: 20_261_121,
             rate: 1_500,
             dirty: 5,

@@ -270,7 +270,7 @@ fn are_replayed_once_by_two_replays_at_the_same_time() {
         // Given a replay that stands still before its second commit
         let (job, letters) = with_dead_letters()?;
         let mut first = job.command(["dlq", "replay", "--batch", "20"])?;
-        first.env("SLUICEGATE_FAILPOINTS", "before-replay-commit=sleep:20s@2");
+        first.env("SLUICEGATE_FAILPOINTS", "before-replay-commit=sleep:40s@2");
         let mut first = Process::spawn("dlq replay", &mut first, &job.folder().join("first.log"))?;
         wait_until("the first batch", SOON, || Ok(replayed_places(&job)?.len() == 20))?;
         // When another one comes

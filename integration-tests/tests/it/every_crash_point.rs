@@ -16,7 +16,7 @@ fn is_reached_and_outlived_once_twice_in_a_row_and_in_recovery() {
         job.catch_up()?;
         let points = crash_points(&job)?;
         ensure!(points.len() >= 11 && points.iter().any(|point| point == "during-commit"), "{points:?}");
-        let mut more = job.start_generating(Load::of(EVENTS).at(500).more())?;
+        let mut more = job.start_generating(Load::of(50 * EVENTS).at(500).more())?;
         for point in &points {
             // When it is killed at the point: each kill is seen to come from there by the way the process ends
             let later = if point.starts_with("during-") && point != "during-commit" { "" } else { "@2" };

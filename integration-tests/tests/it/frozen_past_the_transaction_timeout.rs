@@ -10,10 +10,10 @@ use std::time::Duration;
 
 const EVENTS: u64 = 20_000;
 
-/// A job at work whose transactions live for 4 s.
+/// A job at work whose transactions live for 8 s.
 fn at_work() -> Result<(Job, integration_tests::process::Process, Service)> {
     let mut job = job()?;
-    job.set("checkpoint.timeout", "1500ms").set("checkpoint.interval", "400ms").set("kafka.transaction_timeout", "4s");
+    job.set("checkpoint.timeout", "5s").set("checkpoint.interval", "400ms").set("kafka.transaction_timeout", "8s");
     job.set("restart.attempts", 100);
     let job = job.with_events(Load::of(EVENTS))?;
     let load = job.start_generating(Load::of(EVENTS).at(2_000).more())?;
@@ -42,14 +42,14 @@ fn freeze(job: &Job, service: &mut Service) -> Result<()> {
 #[test]
 fn it_goes_on_in_the_same_process_if_nobody_took_over() {
     within(LIMIT, || {
-        let (job, mut load, mut service) = at_work()?;
+        let (mut job, mut load, mut service) = at_work()?;
         freeze(&job, &mut service)?;
         service.resume()?;
         service.wait_checkpoints(2)?;
         load.wait(END)?;
         let exit = service.finish()?;
         ensure!(exit.code() == Some(0), "{}", service.last_lines(40));
-        job.catch_up()?;
+        job.be_patient().catch_up()?;
         assert_eq!(job.audit()?.number("/records_in")?, 2 * EVENTS);
         Ok(())
     });
@@ -58,7 +58,7 @@ fn it_goes_on_in_the_same_process_if_nobody_took_over() {
 #[test]
 fn it_ends_with_3_if_a_successor_was_started_meanwhile() {
     within(LIMIT, || {
-        let (job, mut load, mut frozen) = at_work()?;
+        let (mut job, mut load, mut frozen) = at_work()?;
         freeze(&job, &mut frozen)?;
         let mut successor = second(&job)?;
         successor.wait_ready()?;
@@ -69,7 +69,7 @@ fn it_ends_with_3_if_a_successor_was_started_meanwhile() {
         load.wait(END)?;
         let exit = successor.finish()?;
         ensure!(exit.code() == Some(0), "{}", successor.last_lines(40));
-        job.catch_up()?;
+        job.be_patient().catch_up()?;
         assert_eq!(job.audit()?.number("/records_in")?, 2 * EVENTS);
         Ok(())
     });

@@ -20,9 +20,9 @@ use std::{
 };
 
 /// For a test that runs the program a few times. Far more than it takes: two cores, and other tests beside it.
-pub const LIMIT: Duration = Duration::from_secs(240);
+pub const LIMIT: Duration = Duration::from_secs(600);
 /// For a program that is about to end.
-pub const END: Duration = Duration::from_secs(60);
+pub const END: Duration = Duration::from_secs(120);
 
 /// The address of the broker that is shared by all tests that do it no harm. Started by the first that asks.
 pub fn broker() -> Result<String> {

@@ -27,7 +27,7 @@ fn a_topic_that_is_deleted_under_a_running_job_ends_it_and_a_new_one_is_not_take
     within(LIMIT, || {
         // Given a job that has read all there is
         let mut job = job()?;
-        job.set("restart.attempts", 3).set("kafka.connect_timeout", "5s").set("checkpoint.timeout", "5s");
+        job.set("restart.attempts", 3).set("kafka.connect_timeout", "15s").set("checkpoint.timeout", "15s");
         let job = job.with_events(Load::of(EVENTS))?;
         let mut service = job.start()?;
         service.wait_ready()?;

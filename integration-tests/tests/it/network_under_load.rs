@@ -31,9 +31,9 @@ struct AtWork {
 fn at_work() -> Result<AtWork> {
     let broker = Broker::start(&Options { proxied: true, ..Options::own() })?;
     let mut job = Job::for_test(broker.bootstrap())?;
-    job.set("checkpoint.timeout", "4s").set("kafka.transaction_timeout", "7s").set("restart.attempts", 1000);
+    job.set("checkpoint.timeout", "6s").set("kafka.transaction_timeout", "9s").set("restart.attempts", 1000);
     let job = job.with_events(Load::of(EVENTS))?;
-    let load = job.start_generating(Load::of(10 * EVENTS).at(1_000).more())?;
+    let load = job.start_generating(Load::of(60 * EVENTS).at(1_000).more())?;
     let mut service = job.start()?;
     service.wait_ready()?;
     service.wait_checkpoints(2)?;
@@ -45,7 +45,7 @@ impl AtWork {
         self.load.terminate(END)?;
         let exit = self.service.finish()?;
         ensure!(exit.code() == Some(0), "{}", self.service.last_lines(60));
-        self.job.catch_up()?;
+        self.job.be_patient().catch_up()?;
         ensure!(self.job.audit()?.number("/records_in")? > EVENTS, "no input came meanwhile");
         Ok(())
     }
@@ -96,9 +96,8 @@ fn lost_replies_are_found_out_about() {
         // And a commit that is done, whose reply is lost, and that cannot be asked about for longer than a checkpoint may take
         let network = it.broker.network(1)?;
         let before = network.lost();
-        network.lose_reply_to(Api::EndTxn);
+        network.lose_reply_to_and_set(Api::EndTxn, Network::Refuses);
         wait_until("a lost reply to EndTxn", END, || Ok(network.lost() > before))?;
-        network.set(Network::Refuses);
         it.service.wait_says("its outcome is unknown", END)?;
         it.broker.network(1)?.set(Network::Works);
         it.service.wait_checkpoints(2).context("after a commit of unknown outcome")?;

@@ -1,14 +1,13 @@
 //! Kafka forgets the offsets of a group that has not committed for a week. The checkpoints are still there, and with the operator's word
 //! the job goes on from the last confirmed one.
 
-use crate::harness::{LIMIT, ends_with, within};
+use crate::harness::{END, LIMIT, ends_with, within};
 use integration_tests::{
     broker::{Broker, Options},
     deadline::wait_until,
     ensure,
     job::{Job, Load},
 };
-use std::time::Duration;
 
 const EVENTS: u64 = 5_000;
 
@@ -24,14 +23,12 @@ fn the_start_is_refused_and_with_the_operators_word_it_goes_on_where_it_was() {
         let checkpoint = job.committed_checkpoint()?.to_string();
         job.generate(Load::of(EVENTS).more())?;
         let cluster = job.cluster()?;
-        wait_until("the offsets expire", Duration::from_secs(120), || {
-            Ok(cluster.committed(&job.group(), &job.input())?.is_empty())
-        })?;
+        wait_until("the offsets expire", 2 * END, || Ok(cluster.committed(&job.group(), &job.input())?.is_empty()))?;
         // When it is started, then it refuses and names the checkpoint
         ends_with(&mut job.start()?, 4, &[&job.group(), &checkpoint, "--restore"])?;
         // And with that number it goes on
         let mut service = job.start_with(["run", "--until-caught-up", "--restore", &checkpoint], &[])?;
-        let exit = service.wait(Duration::from_secs(60))?;
+        let exit = service.wait(END)?;
         ensure!(exit.code() == Some(0), "{}", service.last_lines(40));
         assert_eq!(job.audit()?.number("/records_in")?, 2 * EVENTS);
         Ok(())

@@ -16,8 +16,7 @@ fn each_is_named_and_giving_it_back_lets_the_job_go_on() {
     within(LIMIT, || {
         let broker = Broker::start(&access::authorizing(Options::own()))?;
         let mut job = Job::for_test(broker.bootstrap())?;
-        job.set("restart.attempts", 2).set("kafka.connect_timeout", "5s");
-        let job = job.with_events(Load::of(EVENTS))?;
+        let mut job = job.with_events(Load::of(EVENTS))?;
         let mut load = Load::of(EVENTS);
         let id = format!("{}-0", job.group());
         let rights = [
@@ -27,7 +26,8 @@ fn each_is_named_and_giving_it_back_lets_the_job_go_on() {
             (Resource::TransactionalId, id, Operation::Write, "transactional".to_owned()),
         ];
         for (resource, name, operation, word) in rights {
-            // Given a job at work
+            // Given a job at work that gives up soon
+            job.set("restart.attempts", 2).set("kafka.connect_timeout", "10s");
             let mut service = job.start()?;
             service.wait_ready()?;
             service.wait_checkpoints(1)?;
@@ -36,12 +36,12 @@ fn each_is_named_and_giving_it_back_lets_the_job_go_on() {
             load = load.more();
             job.generate(load)?;
             // Then it ends and says what
-            let exit = service.wait(END)?;
+            let exit = service.wait(2 * END)?;
             ensure!(exit.code() == Some(1), "{resource:?} {name}: ended with {}; {}", exit.status, service.last_lines(40));
             says(&service.log()?, &[&word, "authoriz"])?;
             // And goes on when it may again
             access::permit(broker.bootstrap(), resource, &name)?;
-            job.catch_up()?;
+            job.be_patient().catch_up()?;
         }
         assert_eq!(job.audit()?.number("/records_in")?, 5 * EVENTS);
         Ok(())

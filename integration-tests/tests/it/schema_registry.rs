@@ -26,7 +26,7 @@ fn started(registry: Result<Result<Registry, String>>) -> Result<Option<Registry
 /// The status that curl gets.
 fn status(arguments: &[&str]) -> Result<String> {
     let mut curl = Command::new("curl");
-    curl.args(["--silent", "--max-time", "20", "--write-out", "%{http_code}"]).args(arguments);
+    curl.args(["--silent", "--max-time", "60", "--write-out", "%{http_code}"]).args(arguments);
     for _ in arguments.iter().filter(|argument| argument.contains("://")) {
         curl.args(["--output", "/dev/null"]);
     }

@@ -2,7 +2,6 @@
 
 use crate::harness::{END, LIMIT, ends_with, job, second, within};
 use integration_tests::{deadline::wait_until, ensure, job::Load};
-use std::time::Duration;
 
 const EVENTS: u64 = 30_000;
 
@@ -21,7 +20,7 @@ fn the_older_one_ends_with_3_and_says_who_took_over() {
         ends_with(&mut older, 3, &["another instance"])?;
         younger.wait_ready()?;
         younger.wait_checkpoints(2)?;
-        load.wait(Duration::from_secs(60))?;
+        load.wait(END)?;
         let exit = younger.finish()?;
         ensure!(exit.code() == Some(0), "{}", younger.last_lines(40));
         job.catch_up()?;
@@ -63,7 +62,7 @@ fn one_that_was_replaced_while_it_waited_for_its_restart_does_not_take_the_job_b
     within(LIMIT, || {
         // Given a job that has failed by itself, and will begin again in a while
         let mut job = job()?.with_events(Load::of(EVENTS))?;
-        job.set("restart.delay", "10s");
+        job.set("restart.delay", "30s");
         let mut older = job.start_failing("before-prepare=error@3")?;
         wait_until("the failure of the third checkpoint", END, || Ok(older.log()?.contains("the attempt failed")))?;
         // When another one takes over meanwhile
@@ -90,7 +89,7 @@ fn one_that_fails_after_it_was_replaced_does_not_take_the_job_back() {
         // the other one's manifest in the place of its own.)
         let mut job = job()?.with_events(Load::of(EVENTS))?;
         job.set("checkpoint.retained", 1_000);
-        let mut older = job.start_failing("before-prepare=sleep:8s@3")?;
+        let mut older = job.start_failing("before-prepare=sleep:30s@3")?;
         wait_until("the pause in the third checkpoint", END, || Ok(older.log()?.contains("before-prepare")))?;
         // When another one takes over, and writes checkpoints with the same numbers meanwhile
         let mut younger = second(&job)?;

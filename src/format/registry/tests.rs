@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use std::sync::atomic::AtomicU32;
 
 static NEVER: AtomicBool = AtomicBool::new(false);
+/// For what a server of this process answers at once.
+const SOON: Duration = Duration::from_secs(60);
 
 fn settings(port: u16) -> RegistrySettings {
     RegistrySettings {
@@ -18,7 +20,7 @@ fn settings(port: u16) -> RegistrySettings {
         client_certificate: None,
         strategy: SubjectStrategy::TopicName,
         register: true,
-        timeout: Duration::from_secs(5),
+        timeout: SOON,
     }
 }
 
@@ -40,7 +42,7 @@ fn serve(runtime: &tokio::runtime::Runtime, port: u16, routes: Router) -> u16 {
 }
 
 fn until<T>(mut found: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + Duration::from_secs(30);
+    let end = Instant::now() + SOON;
     loop {
         match found() {
             Some(found) => return found,
@@ -166,17 +168,17 @@ fn outputs_are_registered_or_only_looked_up() {
     let port = serve(&runtime, 0, routes);
     let registry = Registry::new(settings(port), runtime.handle().clone()).unwrap();
     let uses = Registry::new(RegistrySettings { register: false, ..settings(port) }, runtime.handle().clone()).unwrap();
-    let (schema, second) = (OwnSchema::OrderStatus, Duration::from_secs(1));
-    assert_eq!(registry.number("new", schema, second, &NEVER).unwrap(), 11);
-    assert_eq!(uses.number("old", schema, second, &NEVER).unwrap(), 12);
-    let message = uses.number("new", schema, second, &NEVER).unwrap_err().message;
+    let schema = OwnSchema::OrderStatus;
+    assert_eq!(registry.number("new", schema, SOON, &NEVER).unwrap(), 11);
+    assert_eq!(uses.number("old", schema, SOON, &NEVER).unwrap(), 12);
+    let message = uses.number("new", schema, SOON, &NEVER).unwrap_err().message;
     assert!(message.contains("subject new-value does not have the schema of sluicegate.orders.OrderStatus"), "{message}");
-    let message = registry.number("other", schema, second, &NEVER).unwrap_err().message;
+    let message = registry.number("other", schema, SOON, &NEVER).unwrap_err().message;
     assert!(message.contains("subject other-value does not take") && message.contains("no!"), "{message}");
-    assert_eq!(registry.can_write("new", schema, second, &NEVER).unwrap(), None);
-    assert_eq!(registry.can_write("old", schema, second, &NEVER).unwrap(), Some(12));
-    assert!(uses.can_write("new", schema, second, &NEVER).is_err());
-    let message = registry.can_write("other", schema, second, &NEVER).unwrap_err().message;
+    assert_eq!(registry.can_write("new", schema, SOON, &NEVER).unwrap(), None);
+    assert_eq!(registry.can_write("old", schema, SOON, &NEVER).unwrap(), Some(12));
+    assert!(uses.can_write("new", schema, SOON, &NEVER).is_err());
+    let message = registry.can_write("other", schema, SOON, &NEVER).unwrap_err().message;
     assert!(message.contains("may not follow the newest one: a field"), "{message}");
 }
 

@@ -29,7 +29,7 @@ fn while_a_transaction_over_the_offsets_is_open_there_is_no_answer_instead_of_an
     committed(flushed.commit_positions(&at(&input, &[(0, 1)]), "v1:orders:1:0123456789abcdef"));
 
     // Given: a transaction with offsets that nobody ends.
-    let hanging = kafka.connection.transactional_client(&kafka.name("hanging"), Duration::from_secs(60)).unwrap();
+    let hanging = kafka.connection.transactional_client(&kafka.name("hanging"), 5 * SOON).unwrap();
     let offsets = transaction::offsets(&at(&input, &[(0, 2)]), "open").unwrap();
     let of = group::ConsumerGroup::of(&kafka.connection, &group).unwrap();
     {
@@ -46,7 +46,7 @@ fn while_a_transaction_over_the_offsets_is_open_there_is_no_answer_instead_of_an
     // Then:
     assert_eq!(failure.kind, FailureKind::Transient, "{failure}");
     assert!(failure.message.contains(&group), "{failure}");
-    assert!(started.elapsed() < patience + Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(started.elapsed() < patience + SOON / 2, "{:?}", started.elapsed());
     // And once it is given up, the old one is the answer.
     {
         use rdkafka::producer::Producer as _;

@@ -4,7 +4,7 @@ use super::*;
 use crate::protocol::FailureKind;
 
 fn take(kafka: &Kafka, id: &str) -> ExclusiveTransaction {
-    ExclusiveTransaction::take(&kafka.connection, id, Duration::from_secs(60), SOON, &kafka.cancel).unwrap()
+    ExclusiveTransaction::take(&kafka.connection, id, 5 * SOON, SOON, &kafka.cancel).unwrap()
 }
 
 fn complete(kafka: &Kafka, topic: &str) -> Result<TopicScan, crate::protocol::Failure> {

@@ -65,7 +65,8 @@ fn killed_before_the_commit_nothing_of_it_is_seen_and_the_next_one_commits_at_on
     committed(flushed(&pool, &outputs, "new").commit_positions(&at(&input, &[(0, 7)]), POINTER));
     let took = started.elapsed();
     println!("over a killed transaction: fencing {fencing:?}, start to first commit {took:?}");
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    // Nobody waits until the broker gives up the transaction of the killed one.
+    assert!(took < SOON / 2, "{took:?}");
     assert_eq!(kafka.values(&outputs), ["new"]);
 }
 

@@ -54,10 +54,11 @@ fn a_small_transaction_takes_milliseconds_and_finds_a_producer_ready() {
     let pool = kafka.pool(&group, &input, 3);
     let [take, flush, commit] = pace(&kafka, &pool, &input, &outputs, Duration::from_millis(700), 8);
     println!("700 ms, 3 ids: take {take:?}, flush {flush:?}, commit {commit:?}");
-    // The shortest, because the machine may be busy with other tests. rdkafka's own flush would take 100 ms each time.
+    // The shortest, because the machine may be busy with other tests. rdkafka's own flush would take 100 ms each time, and a producer that
+    // is not ready half a second.
     let Times([least, ..]) = take;
-    assert!(least < Duration::from_millis(1), "{take:?}");
-    assert!(flush.0[0] + commit.0[0] < Duration::from_millis(50), "flush {flush:?}, commit {commit:?}");
+    assert!(least < Duration::from_millis(10), "{take:?}");
+    assert!(flush.0[0].max(commit.0[0]) < Duration::from_millis(90), "flush {flush:?}, commit {commit:?}");
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn an_instance_that_was_replaced_commits_nothing_and_is_told() {
     assert_eq!(late.err().map(|failure| failure.kind), Some(FailureKind::Fenced));
     // Its record had arrived before, so there is nothing to flush; but it is not committed.
     fenced(open.flush(SOON).unwrap().commit_positions(&at(&input, &[(0, 100)]), POINTER));
-    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert!(started.elapsed() < SOON / 2, "{:?}", started.elapsed());
     let failure = old.take(SOON).err().expect("its ids belong to the other one");
     assert_eq!(failure.kind, FailureKind::Fenced, "{failure}");
 

@@ -131,7 +131,7 @@ fn a_topic_that_does_not_exist_ends_the_transaction() {
     let pool = kafka.pool(&group, &input, 1);
     let mut open = pool.take(SOON).unwrap().begin().unwrap();
     let sent = open.send(&output(&absent, b"k", b"v"));
-    let failure = sent.and_then(|()| open.flush(Duration::from_secs(45)).map(drop)).unwrap_err();
+    let failure = sent.and_then(|()| open.flush(2 * SOON).map(drop)).unwrap_err();
     assert!(failure.message.contains(&absent), "{failure}");
 }
 
@@ -163,7 +163,8 @@ fn a_wait_for_room_ends_when_the_attempt_ends() {
     });
     let failure = (0..11).find_map(|_| producer.send(&output("t", b"k", b"v")).err()).expect("there is room for ten");
     assert_eq!(failure.kind, FailureKind::Attempt, "{failure}");
-    assert!(raised.join().unwrap().elapsed() < Duration::from_secs(1));
+    // Left alone, it would wait for as long as nobody listens.
+    assert!(raised.join().unwrap().elapsed() < SOON);
 }
 
 #[test]
