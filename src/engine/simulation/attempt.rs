@@ -30,7 +30,9 @@ use crate::engine::{
     stop::Stop,
 };
 use crate::observe::Metrics;
-use crate::protocol::{CommitPermit, Coordinator, Failure, Plan as CorePlan, Positions, TopicPartition, transactional_ids};
+use crate::protocol::{
+    Carrier, CommitPermit, Coordinator, Failure, Plan as CorePlan, Positions, TopicPartition, transactional_ids,
+};
 use crate::state::Horizon;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use std::{
@@ -102,7 +104,7 @@ pub(super) fn attempt(scene: &Scene, process: ProcessId, knobs: &Knobs, stopping
         restore: None,
         from: None,
     };
-    let Recovered { base, next, positions, mut transactions } = recover(&cluster, &storage, identity, &stop)?;
+    let Recovered { base, next, positions, mut transactions, carrier } = recover(&cluster, &storage, identity, &stop)?;
     let (mut tables, mut uploaded) = (Tables::default(), Uploaded::nothing());
     if let Some(manifest) = base.manifest().filter(|manifest| !manifest.files.is_empty()) {
         let folder = scene.folder(number, "restored");
@@ -141,7 +143,7 @@ pub(super) fn attempt(scene: &Scene, process: ProcessId, knobs: &Knobs, stopping
     let (report, halted) = (fibers.report.clone(), stop.clone());
     let writer = fibers.start("writer", move || writer.run(&report, &halted));
     let (report, halted, permitted_to) = (fibers.report.clone(), stop.clone(), permitted.clone());
-    let committer = fibers.start("committer", move || run_committer(&permitted_to, &to_commit, &report, &halted));
+    let committer = fibers.start("committer", move || run_committer(&permitted_to, &to_commit, &carrier, &report, &halted));
     let (report, halted) = (fibers.report.clone(), stop.clone());
     let sink = fibers.start("sink", move || run_sink(gate, transactions, &sealed, committer, &report, &halted));
     let retention = Retention { retained: knobs.retained, grace: Duration::ZERO };
@@ -278,10 +280,11 @@ fn run_sink(
             }
             Incoming::Barrier(barrier) => {
                 let (flushed, records) = epochs.close(barrier)?;
+                let staged = flushed.transaction.staged();
                 let _ = sealed.send(flushed);
                 report.world.notify(committer);
                 let stall = Duration::ZERO;
-                report.send(TaskEvent::OutputFlushed { checkpoint: barrier.checkpoint, records, stall });
+                report.send(TaskEvent::OutputFlushed { checkpoint: barrier.checkpoint, records, staged, stall });
             }
             Incoming::Mark(_) | Incoming::End => {}
             Incoming::Nothing => report.world.wait(None),
@@ -289,10 +292,16 @@ fn run_sink(
     }
 }
 
-fn run_committer(permits: &Receiver<CommitPermit>, sealed: &Receiver<Sealed>, report: &Report, stop: &Stop) -> Result<(), Halt> {
+fn run_committer(
+    permits: &Receiver<CommitPermit>,
+    sealed: &Receiver<Sealed>,
+    carrier: &Carrier,
+    report: &Report,
+    stop: &Stop,
+) -> Result<(), Halt> {
     while let Some(permit) = next(&report.world, permits, stop) {
         let Some(sealed) = next(&report.world, sealed, stop) else { break };
-        report.send(commit(permit, sealed)?);
+        report.send(commit(permit, carrier, sealed)?);
     }
     Err(Halt::Stopped)
 }
