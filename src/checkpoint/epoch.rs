@@ -2,6 +2,9 @@
 //!
 //! What an attempt stages outside of Kafka is named by it. Kafka's own epochs are inside its client, and the number of a checkpoint is used
 //! again by an attempt that follows one without a manifest; so there is one object for each epoch, which only one attempt can make.
+//!
+//! The manifest that is committed names the epoch of its attempt. Objects above that one stay, so that the next epoch is higher than
+//! all, also where a list of objects lags behind: a number that is taken is passed over. Objects up to it are needed no more.
 
 use super::{
     explain::{Access, Class},
@@ -13,27 +16,27 @@ use bytes::Bytes;
 use object_store::{PutMode, path::Path as ObjectPath};
 
 impl Storage {
-    /// Takes the next epoch. Older ones are forgotten.
+    /// Takes an epoch above all others; `committed` is that of the committed manifest, 0 if there is none.
     ///
     /// # Errors
     /// Transient, Fatal: as any write.
-    pub fn take_epoch(&self) -> Result<u64, Failure> {
+    pub fn take_epoch(&self, committed: u64) -> Result<u64, Failure> {
+        let known = self.epochs()?;
+        let mut epoch = known.iter().map(|(epoch, _)| *epoch).fold(committed, u64::max) + 1;
         loop {
-            let taken = self.epochs()?;
-            let epoch = taken.iter().map(|(epoch, _)| *epoch).max().unwrap_or(0) + 1;
             let path = self.layout().epoch(epoch);
             match self.put(&path, Bytes::from(format!("{}\n", self.attempt())), PutMode::Create) {
+                Ok(()) => break,
                 // Somebody was quicker; or it was this attempt, and the answer was lost: a number that nobody uses does no harm.
-                Err(trouble) if trouble.class == Class::Taken => continue,
-                done => done.map_err(|trouble| self.failed(trouble, Access::Write, &path))?,
+                Err(trouble) if trouble.class == Class::Taken => epoch += 1,
+                Err(trouble) => return Err(self.failed(trouble, Access::Write, &path)),
             }
-            // Only now: the highest one is what the next attempt counts from. One that stays is deleted by the next.
-            let older: Vec<ObjectPath> = taken.into_iter().map(|(_, path)| path).collect();
-            for failure in self.delete_all(&older).into_iter().filter_map(Result::err) {
-                tracing::debug!(%failure, "an epoch that is over could not be deleted");
-            }
-            return Ok(epoch);
         }
+        let over: Vec<ObjectPath> = known.into_iter().filter(|(epoch, _)| *epoch <= committed).map(|(_, path)| path).collect();
+        for failure in self.delete_all(&over).into_iter().filter_map(Result::err) {
+            tracing::debug!(%failure, "an epoch that is over could not be deleted; the next attempt will");
+        }
+        Ok(epoch)
     }
 
     fn epochs(&self) -> Result<Vec<(u64, ObjectPath)>, Failure> {
@@ -49,7 +52,7 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn each_attempt_has_a_higher_one_and_the_last_one_is_kept() {
+    fn each_attempt_has_a_higher_one_and_those_up_to_the_committed_one_go() {
         let folder = tempfile::tempdir().unwrap();
         let runtime = Arc::new(tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap());
         let open = || {
@@ -57,9 +60,12 @@ mod tests {
             Storage::open(&location, &"shop".parse().unwrap(), Executor::Own(Arc::clone(&runtime))).unwrap()
         };
         let (one, other) = (open(), open());
-        assert_eq!([one.take_epoch().unwrap(), other.take_epoch().unwrap(), one.take_epoch().unwrap()], [1, 2, 3]);
-        let left: Vec<u64> = open().epochs().unwrap().into_iter().map(|(epoch, _)| epoch).collect();
-        assert_eq!(left, [3]);
+        assert_eq!([one.take_epoch(0).unwrap(), other.take_epoch(0).unwrap(), one.take_epoch(2).unwrap()], [1, 2, 3]);
+        let left = || open().epochs().unwrap().into_iter().map(|(epoch, _)| epoch).collect::<Vec<u64>>();
+        assert_eq!(left(), [3]);
+        // Whatever became of the objects, it is above the committed one.
+        std::fs::remove_dir_all(folder.path().join("shop/epochs")).unwrap();
+        assert_eq!(one.take_epoch(9).unwrap(), 10);
     }
 
     #[test]
@@ -69,7 +75,7 @@ mod tests {
         let location = Location::folder(folder.path()).unwrap();
         let take = || {
             let storage = Storage::open(&location, &"shop".parse().unwrap(), runtime.handle().clone()).unwrap();
-            (0..5).map(|_| storage.take_epoch().unwrap()).collect::<Vec<_>>()
+            (0..5).map(|_| storage.take_epoch(0).unwrap()).collect::<Vec<_>>()
         };
         let mut all: Vec<u64> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();

@@ -42,6 +42,9 @@ pub struct Manifest {
     pub graph: GraphIdentity,
     /// Every transactional id that this job may have used: recovery fences them all.
     pub transactional_ids: Vec<String>,
+    /// The epoch of the attempt, of a job that stages output outside of Kafka.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
     /// The partition whose committed offset is the number of the checkpoint, of a job whose input offsets cannot carry the pointer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anchor: Option<Anchor>,
@@ -251,6 +254,7 @@ impl Manifest {
             max_parallelism: 128,
             graph: GraphIdentity { fingerprint: String::new(), operators: Vec::new() },
             transactional_ids: Vec::new(),
+            epoch: None,
             anchor: None,
             input: Vec::new(),
             staged: BTreeMap::new(),
@@ -293,7 +297,10 @@ impl Manifest {
     /// Names what the sinks have staged, and says which format all of this needs.
     pub fn set_staged(&mut self, staged: BTreeMap<String, Vec<String>>) {
         self.staged = staged;
-        let plain = self.staged.is_empty() && self.anchor.is_none() && self.input.iter().all(|input| !input.only_here);
+        let plain = self.staged.is_empty()
+            && self.epoch.is_none()
+            && self.anchor.is_none()
+            && self.input.iter().all(|input| !input.only_here);
         self.format = if plain { Self::PLAIN } else { Self::FORMAT };
     }
 

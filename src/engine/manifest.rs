@@ -36,6 +36,8 @@ pub struct Blueprint {
     pub from: Option<ManifestRef>,
     /// What carries the pointer.
     pub carrier: Carrier,
+    /// The epoch of the attempt, if it stages output outside of Kafka.
+    pub epoch: Option<u64>,
     reason: Reason,
     records: u64,
     watermark: Timestamp,
@@ -66,6 +68,7 @@ impl Blueprint {
             began,
             from: None,
             carrier: Carrier::default(),
+            epoch: None,
             reason,
             records,
             watermark: MIN_WATERMARK,
@@ -125,6 +128,7 @@ impl Blueprint {
                 only_here: self.carrier.only_in_manifests.contains(&state.partition.topic),
             })
             .collect();
+        manifest.epoch = self.epoch;
         manifest.anchor = self.carrier.anchor.as_ref().map(Anchor::from);
         manifest.operators = self.operators(snapshots);
         self.watermark = snapshots.iter().map(|(_, snapshot)| snapshot.watermark).min().unwrap_or(MIN_WATERMARK);

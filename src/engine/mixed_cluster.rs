@@ -59,8 +59,13 @@ impl MixedCluster {
             }
         }
         warn(plan);
+        Ok(Self::over(job, kafka, plan))
+    }
+
+    /// The same, of a job that has not been another one before.
+    pub(super) fn over(job: &JobName, kafka: impl Cluster + 'static, plan: &Plan) -> Self {
         let (sources, sinks) = (plan.sources.clone(), Arc::new(plan.sinks.clone()));
-        Ok(Self { job: job.clone(), kafka: Box::new(kafka), sources, sinks })
+        Self { job: job.clone(), kafka: Box::new(kafka), sources, sinks }
     }
 
     fn is_of_kafka(&self, partition: &&TopicPartition) -> bool {

@@ -107,6 +107,8 @@ pub struct Recovered {
     pub transactions: Box<dyn Transactions>,
     /// What carries the pointer from here on.
     pub carrier: Carrier,
+    /// The epoch of the attempt, if it stages output outside of Kafka.
+    pub epoch: Option<u64>,
 }
 
 /// Takes the job over and finds out where it begins.
@@ -183,11 +185,11 @@ pub fn recover(cluster: &dyn Cluster, storage: &Storage, identity: Identity<'_>,
         Base::Committed(manifest, _) => Some(manifest.clone()),
         Base::Savepoint(_, Some(before)) => Some(storage.read_manifest(before.checkpoint)?.0),
     };
-    settle(storage, identity.plan, &mut *transactions, committed.as_ref())?;
+    let epoch = settle(storage, identity.plan, &mut *transactions, (committed.as_ref(), base.manifest()))?;
     // The job keeps the anchor that it has: another one would leave its offset behind, with a pointer that is out of date.
     let kept = committed.and_then(|manifest| manifest.anchor).map(|anchor| TopicPartition::from(&anchor));
     let carrier = Carrier { anchor: kept.or(carrier.anchor), ..carrier };
-    Ok(Recovered { base, next, positions, transactions, carrier })
+    Ok(Recovered { base, next, positions, transactions, carrier, epoch })
 }
 
 /// A refusal to restore is true only if the job is still ours: what is missed may be what a successor, which has committed since,

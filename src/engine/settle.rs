@@ -19,19 +19,21 @@ pub fn settle(
     storage: &Storage,
     plan: &Plan,
     transactions: &mut dyn Transactions,
-    committed: Option<&Manifest>,
-) -> Result<(), Failure> {
+    (committed, restored): (Option<&Manifest>, Option<&Manifest>),
+) -> Result<Option<u64>, Failure> {
     if let Some(manifest) = committed {
         nothing_is_left_behind(&manifest.staged, plan)?;
     }
     if !transactions.stages() {
-        return Ok(());
+        return Ok(None);
     }
-    let epoch = storage.take_epoch()?;
+    let before = committed.iter().chain(&restored).filter_map(|manifest| manifest.epoch).max();
+    let epoch = storage.take_epoch(before.unwrap_or(0))?;
     transactions.fence(&BTreeSet::new())?;
     failpoint::hit("before-settling")?;
     let settled = transactions.settle(epoch, committed.map(|manifest| &manifest.staged));
-    settled.map_err(|refused| second_look(refused, transactions))
+    settled.map_err(|refused| second_look(refused, transactions))?;
+    Ok(Some(epoch))
 }
 
 /// What a sink that is not in the job any more has staged, and nobody has published.

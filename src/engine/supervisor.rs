@@ -186,7 +186,8 @@ impl Supervisor {
             restore: settings.restore,
             from: settings.from.as_ref(),
         };
-        let Recovered { base, next, positions, mut transactions, carrier } = recover(&*self.cluster, &storage, identity, &stop)?;
+        let Recovered { base, next, positions, mut transactions, carrier, epoch } =
+            recover(&*self.cluster, &storage, identity, &stop)?;
         let (store, uploaded, restored_states) =
             self.restore(&storage, workspace, &base).map_err(|refused| second_look(refused, &mut *transactions))?;
         tracing::info!(
@@ -235,7 +236,7 @@ impl Supervisor {
                 Box::new(move |vertices| {
                     let mut blueprint = Blueprint::new(job, group, (parallelism, groups), ids, plan, vertices, positions);
                     blueprint.from = origin;
-                    blueprint.carrier = carrier;
+                    (blueprint.carrier, blueprint.epoch) = (carrier, epoch);
                     blueprint
                 })
             },
