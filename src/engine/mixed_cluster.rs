@@ -16,7 +16,7 @@
 //! 3. *Published after the commit, and by whoever comes next.* Recovery first publishes what the committed manifest names; to do it
 //!    again changes nothing. What is staged and not named by it was never committed, and is aborted.
 //! 4. *One owner.* Kafka's transactional ids fence whoever was overtaken. It may be paused while it recovers, and abort later what it takes
-//!    for left over: so each attempt has an epoch, and aborts only what was staged in an older one (see `settle` in [`super::recovery`]).
+//!    for left over: so each attempt has an epoch, and aborts only what was staged in an older one (see [`super::settle`]).
 
 use super::{
     cluster::Cluster,

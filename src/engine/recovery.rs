@@ -180,14 +180,14 @@ pub fn recover(cluster: &dyn Cluster, storage: &Storage, identity: Identity<'_>,
             }
         }
     };
-    let committed = match &base {
-        Base::Nothing | Base::Savepoint(_, None) => None,
-        Base::Committed(manifest, _) => Some(manifest.clone()),
+    let before = match &base {
         Base::Savepoint(_, Some(before)) => Some(storage.read_manifest(before.checkpoint)?.0),
+        _ => None,
     };
-    let epoch = settle(storage, identity.plan, &mut *transactions, (committed.as_ref(), base.manifest()))?;
+    let committed = if let Base::Committed(manifest, _) = &base { Some(manifest) } else { before.as_ref() };
+    let epoch = settle(storage, identity.plan, &mut *transactions, (committed, base.manifest()))?;
     // The job keeps the anchor that it has: another one would leave its offset behind, with a pointer that is out of date.
-    let kept = committed.and_then(|manifest| manifest.anchor).map(|anchor| TopicPartition::from(&anchor));
+    let kept = committed.and_then(|manifest| manifest.anchor.as_ref()).map(TopicPartition::from);
     let carrier = Carrier { anchor: kept.or(carrier.anchor), ..carrier };
     Ok(Recovered { base, next, positions, transactions, carrier, epoch })
 }

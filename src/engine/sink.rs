@@ -51,7 +51,7 @@ pub trait Transactions: Send {
     /// Recovery knows what is committed: commits what of it is `staged` (none if the job has never committed), and aborts what else was
     /// staged before `epoch`, which is larger than that of any attempt before.
     fn settle(&mut self, epoch: u64, staged: Option<&Staged>) -> Result<(), Failure> {
-        let (_, _) = (epoch, staged);
+        let _ = (epoch, staged);
         Ok(())
     }
 

@@ -50,8 +50,8 @@ pub struct Owner {
 /// ```
 ///
 /// Between `pre_commit` and `commit` the names of what is staged are kept in what the job commits, in the same step as the positions of its
-/// sources: in its commit log, or, if the job uses Kafka as well, in the manifest that Kafka's commit names. [`crate::stream::conformance`] has a suite that tells whether a sink keeps what is asked of it here, with an example of
-/// a sink.
+/// sources: in its commit log, or, if the job uses Kafka as well, in the manifest that Kafka's commit names.
+/// [`crate::stream::conformance`] has a suite that tells whether a sink keeps what is asked of it here, with an example of a sink.
 pub trait TwoPhaseCommitSink: Send + Sync {
     /// The job is `owner`'s now. `committed` is what the last commit names of this sink (none if the job has never committed): it is
     /// committed here if it was not yet. Whatever else this job has staged in an older epoch is aborted. What other jobs have staged
