@@ -219,7 +219,7 @@ impl Supervisor {
             budget: Budget::of(&settings.state),
             restored_states,
             transactions,
-            carrier,
+            carrier: carrier.clone(),
             storage: storage.clone(),
             uploaded,
             collector: Collector::new(storage, settings.retention),
@@ -232,7 +232,6 @@ impl Supervisor {
                 let mut began = positions.clone();
                 began.extend(base.manifest().into_iter().flat_map(Manifest::began));
                 let positions = (positions, began);
-                let carrier = carrier.clone();
                 Box::new(move |vertices| {
                     let mut blueprint = Blueprint::new(job, group, (parallelism, groups), ids, plan, vertices, positions);
                     blueprint.from = origin;

@@ -16,7 +16,6 @@ use crate::checkpoint::{Collector, Manifest, Retention, Uploaded};
 use crate::engine::{
     checkpointer::{Checkpointer, Request},
     clock::Clock,
-    cluster::Cluster,
     committer::commit,
     coordinator::{Ask, Bounds, Driver, Ending, Input, Links, Setup},
     event::{SourceCommand, TaskEvent},
