@@ -20,6 +20,10 @@ pub const NAMES: &[&str] = &[
     "before-confirm",
 ];
 
+/// Those of a job with Kafka and with sinks that are not: between the commit in Kafka and what becomes visible outside of it, and in a
+/// recovery before that is made up for.
+pub const OF_OTHER_SINKS: &[&str] = &["before-settling", "before-publishing"];
+
 /// The points of `sluicegate dlq replay`, which a job never passes.
 pub const OF_REPLAYS: &[&str] = &["before-replay-commit", "after-replay-commit"];
 
@@ -57,7 +61,7 @@ pub fn switched_off(name: &str) -> bool {
 
 #[cfg(feature = "fault-injection")]
 mod armed {
-    use super::{Failure, NAMES, OF_REPLAYS};
+    use super::{Failure, NAMES, OF_OTHER_SINKS, OF_REPLAYS};
     use std::{
         sync::OnceLock,
         sync::atomic::{AtomicU64, Ordering},
@@ -85,9 +89,11 @@ mod armed {
         parts
             .map(|part| {
                 let (name, rest) = part.split_once('=').ok_or_else(|| format!("{part:?}: wanted name=action"))?;
-                if !NAMES.contains(&name) && !OF_REPLAYS.contains(&name) {
-                    let (replays, jobs) = (OF_REPLAYS.join(", "), NAMES.join(", "));
-                    return Err(format!("{name:?} is no fail point (of replays: {replays}); there are {jobs}"));
+                if ![NAMES, OF_OTHER_SINKS, OF_REPLAYS].iter().any(|names| names.contains(&name)) {
+                    let (sinks, replays, jobs) = (OF_OTHER_SINKS.join(", "), OF_REPLAYS.join(", "), NAMES.join(", "));
+                    return Err(format!(
+                        "{name:?} is no fail point (of other sinks: {sinks}; of replays: {replays}); there are {jobs}"
+                    ));
                 }
                 let (action, only) = match rest.split_once('@') {
                     Some((action, nth)) => (action, Some(nth.parse().map_err(|_| format!("{nth:?} is not a number"))?)),

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sluicegate::{
-    checkpoint::{Executor, Location, Manifest, Storage},
+    checkpoint::{Anchor, Executor, InputPosition, Location, Manifest, Storage},
     engine::stored_states,
-    protocol::{FailureKind, JobName},
+    protocol::{FailureKind, JobName, TopicPartition},
     state::{
         Budget, KeyGroups, Plan, Settings, StateDescriptor, StateKey, Store, Table, TableOptions, Timed, Unclaimed, Workspace,
         decode_value, encode_value,
@@ -21,7 +21,7 @@ use std::{
 };
 
 /// All of them, with whether their manifests say what values are.
-const FIXTURES: [(&str, bool); 2] = [("format-1-without-values", false), ("format-1", true)];
+const FIXTURES: [(&str, bool); 3] = [("format-1-without-values", false), ("format-1", true), ("format-2", true)];
 
 /// Entries of each state.
 const ENTRIES: u32 = 12;
@@ -331,6 +331,55 @@ fn a_renamed_operator_or_state_is_refused_by_its_old_name() {
     }
 }
 
+/// What a job with Kafka and other ends has in its manifests.
+fn ends(manifest: &mut Manifest) {
+    let input = |topic: &str, offset, only_here| InputPosition {
+        topic: topic.to_owned(),
+        partition: 0,
+        offset,
+        began: 5,
+        timestamp_seen: Some(time(1)),
+        idle: false,
+        only_here,
+    };
+    manifest.input = vec![input("lines", 700, true), input("orders", 70, false)];
+    manifest.epoch = Some(3);
+    manifest.anchor = Some(Anchor { topic: "totals".to_owned(), partition: 0 });
+    manifest.set_staged([("out".to_owned(), vec!["out/.part-harness-00000003-00000000.staged".to_owned()])].into());
+}
+
+/// Puts them into the checkpoint in `folder`.
+fn with_ends(folder: &Path) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let job: JobName = "harness".parse().unwrap();
+    let storage = Storage::inspect(&Location::folder(folder).unwrap(), &job, Executor::Own(Arc::new(runtime))).unwrap();
+    let marked = *storage.markers().unwrap().last().unwrap();
+    let (mut manifest, _) = storage.read_manifest(marked.checkpoint).unwrap();
+    ends(&mut manifest);
+    for kind in ["manifests", "committed"] {
+        std::fs::remove_dir_all(folder.join("harness").join(kind)).unwrap();
+    }
+    storage.put_marker(storage.put_manifest(&manifest).unwrap()).unwrap();
+}
+
+#[test]
+fn positions_anchor_and_staged_output_of_jobs_with_other_ends_are_read() {
+    let (_, manifest) = storage("format-2");
+    assert_eq!(manifest.format, 2);
+    let mut right = manifest.clone();
+    ends(&mut right);
+    assert_eq!(manifest, right);
+    let lines = TopicPartition::new("lines", 0);
+    assert_eq!((manifest.only_here(), manifest.positions().get(&lines)), ([lines.clone()].into(), Some(&700)));
+    // what had none of them has the format that it had
+    for (fixture, _) in FIXTURES.into_iter().filter(|(fixture, _)| *fixture != "format-2") {
+        let (_, manifest) = storage(fixture);
+        let mut again = manifest.clone();
+        again.set_staged(BTreeMap::new());
+        assert_eq!((manifest.format, &again), (1, &manifest), "{fixture}");
+    }
+}
+
 /// Writes the next one: see `tests/fixtures/README.md`.
 #[test]
 #[ignore = "writes into the repository"]
@@ -344,6 +393,7 @@ fn write() {
     }
     run.watermark(time(ENTRIES - 1)).unwrap();
     run.snapshot(&folder).unwrap();
+    with_ends(&folder);
     // It only says which machine wrote it.
     std::fs::remove_file(folder.join("harness/started.json")).unwrap();
 }

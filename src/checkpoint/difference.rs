@@ -207,7 +207,7 @@ mod tests {
     }
 
     fn read(partition: i32, began: i64, offset: i64) -> InputPosition {
-        InputPosition { topic: "orders".into(), partition, offset, began, timestamp_seen: None, idle: false }
+        InputPosition { topic: "orders".into(), partition, offset, began, timestamp_seen: None, idle: false, only_here: false }
     }
 
     fn state(name: &str, key: &str) -> StateEntry {

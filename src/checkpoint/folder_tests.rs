@@ -218,7 +218,7 @@ fn the_manifest_in_the_documentation_reads_and_every_field_of_it_is_explained() 
     let page = include_str!("../../docs/checkpoints.md");
     let text = page.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
     let manifest: Manifest = serde_json::from_str(text).unwrap();
-    assert_eq!(manifest.format, Manifest::FORMAT);
+    assert_eq!(manifest.format, Manifest::PLAIN);
     let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).unwrap();
     assert_eq!(serde_json::to_value(&manifest).unwrap(), serde_json::Value::Object(fields.clone()), "fields of today");
     for field in fields.keys() {

@@ -55,6 +55,20 @@ impl Layout {
         self.root.clone().join("started.json")
     }
 
+    pub(crate) fn epochs(&self) -> ObjectPath {
+        self.root.clone().join("epochs")
+    }
+
+    /// Made by the attempt that has this epoch.
+    pub(crate) fn epoch(&self, epoch: u64) -> ObjectPath {
+        self.epochs().join(format!("{epoch:020}"))
+    }
+
+    /// The epoch whose object lies at `path`, if that is its name.
+    pub(crate) fn epoch_number(path: &ObjectPath) -> Option<u64> {
+        number(path.filename()?).map(|CheckpointId(epoch)| epoch)
+    }
+
     /// The checkpoint whose manifest lies at `path`, if that is a manifest's name.
     pub(crate) fn manifest_number(path: &ObjectPath) -> Option<CheckpointId> {
         number(path.filename()?.strip_suffix(".json")?)

@@ -5,7 +5,7 @@ use crate::protocol::{CheckpointId, Failure, JobName, ManifestHash, ManifestRef,
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt::{self, Display},
     time::SystemTime,
 };
@@ -42,8 +42,18 @@ pub struct Manifest {
     pub graph: GraphIdentity,
     /// Every transactional id that this job may have used: recovery fences them all.
     pub transactional_ids: Vec<String>,
+    /// The epoch of the attempt, of a job that stages output outside of Kafka.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
+    /// The partition whose committed offset is the number of the checkpoint, of a job whose input offsets cannot carry the pointer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anchor: Option<Anchor>,
     /// Where reading goes on, per partition.
     pub input: Vec<InputPosition>,
+    /// Per sink that is not Kafka's, the names of what it has staged: recovery commits it if the checkpoint is committed, and aborts it
+    /// if it is not.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub staged: BTreeMap<String, Vec<String>>,
     /// Watermarks and states, per operator.
     pub operators: Vec<OperatorEntry>,
     /// Bytes that this checkpoint uploaded.
@@ -127,6 +137,30 @@ pub struct InputPosition {
     pub timestamp_seen: Option<i64>,
     /// Whether the partition had stopped holding the watermark back.
     pub idle: bool,
+    /// Whether no committed offset repeats it: the source is not Kafka's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_here: bool,
+}
+
+/// A partition that is not read: what is committed for it says which checkpoint is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Anchor {
+    /// An output topic of the job.
+    pub topic: String,
+    /// Partition, from 0.
+    pub partition: i32,
+}
+
+impl From<&TopicPartition> for Anchor {
+    fn from(at: &TopicPartition) -> Self {
+        Self { topic: at.topic.to_string(), partition: at.partition }
+    }
+}
+
+impl From<&Anchor> for TopicPartition {
+    fn from(anchor: &Anchor) -> Self {
+        Self::new(anchor.topic.as_str(), anchor.partition)
+    }
 }
 
 /// One operator: its watermark and its states.
@@ -196,14 +230,18 @@ pub(crate) fn now_as_text() -> String {
 }
 
 impl Manifest {
-    /// The version of the format that this program writes, and the highest that it reads.
-    pub const FORMAT: u32 = 1;
+    /// The highest version of the format that this program reads. It writes it for a job whose ends are not all Kafka's, or none of
+    /// them: a program that knows only what was before would leave out the position of a source, or what a sink has staged.
+    pub const FORMAT: u32 = 2;
+
+    /// The version that it writes for every other job, so that an older program can still read it.
+    pub const PLAIN: u32 = 1;
 
     /// A manifest without input, operators and files, written now by this version.
     #[must_use]
     pub fn new(job: JobName, checkpoint: CheckpointId, base: Option<ManifestRef>, reason: Reason) -> Self {
         Self {
-            format: Self::FORMAT,
+            format: Self::PLAIN,
             group: job.to_string(),
             job,
             checkpoint,
@@ -216,7 +254,10 @@ impl Manifest {
             max_parallelism: 128,
             graph: GraphIdentity { fingerprint: String::new(), operators: Vec::new() },
             transactional_ids: Vec::new(),
+            epoch: None,
+            anchor: None,
             input: Vec::new(),
+            staged: BTreeMap::new(),
             operators: Vec::new(),
             new_bytes: 0,
             total_bytes: 0,
@@ -244,6 +285,23 @@ impl Manifest {
     #[must_use]
     pub fn began(&self) -> Positions {
         self.positions_by(|input| input.began)
+    }
+
+    /// Those of the positions that no committed offset repeats.
+    #[must_use]
+    pub fn only_here(&self) -> BTreeSet<TopicPartition> {
+        let only_here = self.input.iter().filter(|input| input.only_here);
+        only_here.map(|input| TopicPartition::new(input.topic.as_str(), input.partition)).collect()
+    }
+
+    /// Names what the sinks have staged, and says which format all of this needs.
+    pub fn set_staged(&mut self, staged: BTreeMap<String, Vec<String>>) {
+        self.staged = staged;
+        let plain = self.staged.is_empty()
+            && self.epoch.is_none()
+            && self.anchor.is_none()
+            && self.input.iter().all(|input| !input.only_here);
+        self.format = if plain { Self::PLAIN } else { Self::FORMAT };
     }
 
     fn positions_by(&self, offset: impl Fn(&InputPosition) -> i64) -> Positions {

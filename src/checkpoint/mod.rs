@@ -31,6 +31,7 @@ mod advice;
 mod answer;
 mod bucket;
 mod difference;
+mod epoch;
 mod explain;
 mod garbage;
 mod holdings;
@@ -64,7 +65,7 @@ pub use inspect::{Damage, Found, Problem};
 #[cfg(test)]
 pub(crate) use location::Connected;
 pub use location::Location;
-pub use manifest::{BaseManifest, GraphIdentity, InputPosition, Manifest, OperatorEntry, Reason, StateEntry, StateFile};
+pub use manifest::{Anchor, BaseManifest, GraphIdentity, InputPosition, Manifest, OperatorEntry, Reason, StateEntry, StateFile};
 pub use owner::Started;
 pub use restore::{RestoreProgress, RestoreReport};
 pub use savepoint::{Found as FoundSavepoint, Savepoint};

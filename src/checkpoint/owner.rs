@@ -2,13 +2,16 @@
 
 use super::{
     explain::{Access, Class, Trouble},
-    manifest::{Manifest, now_as_text},
+    manifest::now_as_text,
     storage::Storage,
 };
 use crate::protocol::Failure;
 use bytes::Bytes;
 use object_store::PutMode;
 use serde::{Deserialize, Serialize};
+
+/// The version of `job.json` that this program writes, and the highest that it reads.
+const FORMAT: u32 = 1;
 
 /// `job.json`: whose folder this is.
 #[derive(Debug, Serialize, Deserialize)]
@@ -49,7 +52,7 @@ impl Storage {
     /// Makes the folder ours and shows that it can be written.
     pub(crate) fn claim(self) -> Result<Self, Failure> {
         let owner = Owner {
-            format: Manifest::FORMAT,
+            format: FORMAT,
             job: self.job().to_string(),
             created_at: now_as_text(),
             sluicegate: env!("CARGO_PKG_VERSION").to_owned(),
@@ -130,11 +133,10 @@ impl Storage {
             Err(_) if self.list_manifests()?.is_empty() => return Ok(Ownership::Torn),
             Err(why) => return Err(refuse(format!("damaged: {why}"))),
         };
-        if owner.format > Manifest::FORMAT {
+        if owner.format > FORMAT {
             return Err(refuse(format!(
                 "has format {}, this program reads formats up to {}: use a newer sluicegate",
-                owner.format,
-                Manifest::FORMAT
+                owner.format, FORMAT
             )));
         }
         if owner.job != self.job().as_str() {

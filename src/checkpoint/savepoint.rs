@@ -259,8 +259,15 @@ mod tests {
             let within = Duration::from_secs(60);
             let report = self.storage.upload(CheckpointId(number), &snapshot, &names, &mut self.uploaded, within).unwrap();
             let mut manifest = Manifest::new("shop".parse().unwrap(), CheckpointId(number), None, Reason::Interval);
-            let position =
-                InputPosition { topic: "orders".into(), partition: 0, offset: 5, began: 0, timestamp_seen: None, idle: false };
+            let position = InputPosition {
+                topic: "orders".into(),
+                partition: 0,
+                offset: 5,
+                began: 0,
+                timestamp_seen: None,
+                idle: false,
+                only_here: false,
+            };
             manifest.input.push(position);
             (manifest.files, manifest.total_bytes) = (report.files, report.total_bytes);
             let reference = self.storage.put_manifest(&manifest).unwrap();

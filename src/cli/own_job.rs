@@ -7,7 +7,10 @@ use super::{
 };
 use crate::{
     config::Settings,
-    engine::{LocalCluster, plan::Plan},
+    engine::{
+        LocalCluster,
+        plan::{Ends, Plan},
+    },
     protocol::Failure,
     stream::App,
 };
@@ -150,7 +153,12 @@ impl Validate {
             checks.push(Check { what: "checkpoint.storage", found: validate::storage(&settings) });
             if let Ok(plan) = &plan {
                 match Names::of_graph(plan) {
-                    Ok(Some(names)) => checks.extend(validate::brokers(&settings, &names)),
+                    Ok(Some(names)) => {
+                        checks.extend(validate::brokers(&settings, &names));
+                        if plan.ends().is_ok_and(|ends| ends == Ends::Both) {
+                            checks.push(Check { what: "other sources and sinks", found: ends_of(plan) });
+                        }
+                    }
                     Ok(None) => checks.push(Check { what: "sources and sinks", found: ends(&settings, plan) }),
                     // The graph has said so.
                     Err(_) => {}
@@ -161,9 +169,14 @@ impl Validate {
     }
 }
 
-/// Whether what is not Kafka is there.
+/// Whether a job without Kafka has all that it needs.
 fn ends(settings: &Settings, plan: &Plan) -> Result<String, Failure> {
     LocalCluster::new(&settings.job.name, &settings.checkpoint.storage, plan)?;
+    ends_of(plan)
+}
+
+/// Whether what is not Kafka is there.
+fn ends_of(plan: &Plan) -> Result<String, Failure> {
     for source in plan.sources.values() {
         for partition in source.partitions()? {
             source.bounds(partition)?;

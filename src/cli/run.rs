@@ -5,8 +5,10 @@ use crate::{
     checkpoint::{Executor, Retention},
     config::{self, Settings},
     engine::{
-        Ask, Bounds, ExponentialDelay, FromSavepoint, JobSettings, KafkaCluster, KafkaSettings, LocalCluster, RestartStrategy,
-        Schedule, Supervisor, cluster::Cluster, plan::Plan,
+        Ask, Bounds, ExponentialDelay, FromSavepoint, JobSettings, KafkaCluster, KafkaSettings, LocalCluster, MixedCluster,
+        RestartStrategy, Schedule, Supervisor,
+        cluster::Cluster,
+        plan::{Ends, Plan},
     },
     observe::{Health, Metrics, Server, Status, logging},
     protocol::{CheckpointId, Failure},
@@ -88,15 +90,16 @@ impl Run {
         let from = self.origin(&settings, runtime.handle().clone().into())?;
         let plan = graph(&settings, runtime.handle(), &interrupted)?;
         let mut job = self.job_settings(&settings, from)?;
-        let cluster: Arc<dyn Cluster> = if plan.sources.is_empty() && plan.sinks.is_empty() {
-            Arc::new(KafkaCluster::connect(kafka_settings(&settings, &plan), &plan.inputs()?, &interrupted)?)
-        } else {
-            // A job whose input ends does so, too.
-            let ends = plan.sources.values().all(|source| source.bounded());
-            job.bounds = Bounds { until_caught_up: self.until_caught_up || ends, drain: self.drain || ends };
-            job.discovery = None;
-            Arc::new(LocalCluster::new(&job.job, &job.location, &plan)?)
+        let kafka = || KafkaCluster::connect(kafka_settings(&settings, &plan), &plan.kafka_inputs()?, &interrupted);
+        let cluster: Arc<dyn Cluster> = match plan.ends()? {
+            Ends::Kafka => Arc::new(kafka()?),
+            Ends::Both => Arc::new(MixedCluster::new(&job.job, kafka()?, &job.location, &plan)?),
+            Ends::Own => Arc::new(LocalCluster::new(&job.job, &job.location, &plan)?),
         };
+        // A job whose input ends does so, too.
+        let ends = plan.is_bounded();
+        job.bounds = Bounds { until_caught_up: self.until_caught_up || ends, drain: self.drain || ends };
+        job.discovery = job.discovery.filter(|_| plan.kafka_inputs().is_ok_and(|topics| !topics.is_empty()));
         let supervisor = Supervisor::new(job, cluster, plan, runtime.handle().clone(), metrics, health);
         supervisor.run(&asked)?;
         runtime.shutdown_timeout(Duration::from_secs(1));
@@ -162,7 +165,7 @@ fn kafka_settings(settings: &Settings, plan: &Plan) -> KafkaSettings {
         start: settings.source.start.clone(),
         transaction_timeout: settings.kafka.transaction_timeout,
         patience: settings.kafka.connect_timeout,
-        output_topics: plan.topics.clone(),
+        output_topics: plan.kafka_outputs().map(str::to_owned).collect(),
     }
 }
 

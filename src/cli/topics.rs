@@ -55,11 +55,9 @@ impl Names {
 
     /// Those of a graph; none if it does without Kafka.
     pub(super) fn of_graph(plan: &Plan) -> Result<Option<Self>, Failure> {
-        if !plan.sources.is_empty() || !plan.sinks.is_empty() {
-            return Ok(None);
-        }
-        let outputs: BTreeSet<String> = plan.topics.iter().cloned().collect();
-        Ok(Some(Self { inputs: plan.inputs()?.into_iter().map(str::to_owned).collect(), outputs: outputs.into_iter().collect() }))
+        let outputs: BTreeSet<String> = plan.kafka_outputs().map(str::to_owned).collect();
+        let inputs: Vec<String> = plan.kafka_inputs()?.into_iter().map(str::to_owned).collect();
+        Ok((!inputs.is_empty() || !outputs.is_empty()).then(|| Self { inputs, outputs: outputs.into_iter().collect() }))
     }
 
     /// The input topics and the output topics.

@@ -1,6 +1,6 @@
 //! Output in memory: for tests and examples.
 
-use crate::stream::{Failure, JobName, Outgoing, Owner, SinkTransaction, TwoPhaseCommitSink};
+use crate::stream::{Failure, Outgoing, Owner, SinkTransaction, TwoPhaseCommitSink};
 use std::{
     collections::BTreeMap,
     mem,
@@ -14,7 +14,7 @@ pub struct Collected(Arc<Mutex<Inner>>);
 #[derive(Debug, Default)]
 struct Inner {
     /// By name: whose, and the records.
-    staged: BTreeMap<String, (JobName, Vec<Vec<u8>>)>,
+    staged: BTreeMap<String, (Owner, Vec<Vec<u8>>)>,
     begun: u64,
     published: Vec<Vec<u8>>,
 }
@@ -40,12 +40,12 @@ impl Collected {
 impl TwoPhaseCommitSink for Collected {
     fn recover(&self, owner: &Owner, committed: Option<&[String]>) -> Result<(), Failure> {
         self.commit(committed.unwrap_or_default())?;
-        self.inner().staged.retain(|_, (job, _)| *job != owner.job);
+        self.inner().staged.retain(|_, (by, _)| by.job != owner.job || by.epoch >= owner.epoch);
         Ok(())
     }
 
     fn begin(&self, owner: &Owner) -> Result<Box<dyn SinkTransaction>, Failure> {
-        Ok(Box::new(Staged { of: self.clone(), job: owner.job.clone(), records: Vec::new() }))
+        Ok(Box::new(Staged { of: self.clone(), owner: owner.clone(), records: Vec::new() }))
     }
 
     fn commit(&self, staged: &[String]) -> Result<(), Failure> {
@@ -69,7 +69,7 @@ impl TwoPhaseCommitSink for Collected {
 
 struct Staged {
     of: Collected,
-    job: JobName,
+    owner: Owner,
     records: Vec<Vec<u8>>,
 }
 
@@ -84,7 +84,7 @@ impl SinkTransaction for Staged {
         inner.begun += 1;
         // The process as well: what another one had in memory is not taken for ours.
         let name = format!("{}-{}", std::process::id(), inner.begun);
-        inner.staged.insert(name.clone(), (self.job.clone(), mem::take(&mut self.records)));
+        inner.staged.insert(name.clone(), (self.owner.clone(), mem::take(&mut self.records)));
         Ok(vec![name])
     }
 }

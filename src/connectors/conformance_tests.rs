@@ -1,8 +1,8 @@
 //! Our own connectors keep what is asked of everybody's.
 
 use super::{Collected, Collection, FileSink, FileSource, Generator};
-use crate::stream::{Failure, conformance};
-use std::{fs, path::PathBuf};
+use crate::stream::{Failure, Outgoing, Owner, TwoPhaseCommitSink, conformance};
+use std::{fs, path::PathBuf, sync::Barrier, thread};
 
 fn passes(result: Result<(), conformance::Broken>) {
     result.unwrap_or_else(|broken| panic!("{broken}"));
@@ -67,6 +67,34 @@ fn files_are_sinks_that_commit_in_two_phases() {
     for make in makes {
         passes(conformance::two_phase_commit_sink(|| Folder { folder: tempfile::tempdir().unwrap(), make }));
     }
+}
+
+/// Whoever was overtaken may still publish what its successor publishes: of both together none is an error, and each file is there once.
+#[test]
+fn two_processes_publish_the_same_files_at_the_same_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let owner = |epoch| Owner { job: "shop".parse().unwrap(), epoch };
+    let sink = || FileSink::new(folder.path()).roll_at_bytes(1);
+    let (one, other) = (sink(), sink());
+    one.recover(&owner(1), None).unwrap();
+    let mut transaction = one.begin(&owner(1)).unwrap();
+    for number in 0..500 {
+        let value = number.to_string();
+        transaction.write(&Outgoing { topic: "out", key: None, value: Some(value.as_bytes()), headers: &[] }).unwrap();
+    }
+    let staged = transaction.pre_commit().unwrap();
+    let start = Barrier::new(2);
+    let publish = |sink: &FileSink| {
+        start.wait();
+        sink.commit(&staged)
+    };
+    let (first, second) = thread::scope(|scope| {
+        let second = scope.spawn(|| publish(&other));
+        (publish(&one), second.join().unwrap())
+    });
+    assert_eq!((first, second), (Ok(()), Ok(())));
+    let lines: Vec<String> = (0..500).map(|number| number.to_string()).collect();
+    assert_eq!(FileSink::read(folder.path()).unwrap(), lines);
 }
 
 /// The memory that a sink shares with its clones.

@@ -114,10 +114,18 @@ impl TwoPhaseCommitSink for FileSink {
             )));
         }
         self.commit(committed.unwrap_or_default())?;
-        // What is committed has its name by now; the rest was staged by attempts that did not come so far.
+        // What is committed has its name by now; the rest was staged by attempts that did not come so far. What has a newer epoch is
+        // that of whoever has taken the job over since.
         for name in names(&self.folder)? {
-            if name.strip_prefix('.').is_some_and(|name| self.is_output(name, &prefix)) && name.ends_with(STAGED) {
-                fs::remove_file(self.folder.join(name)).map_err(failed(&self.folder, "cleared"))?;
+            let Some(staged) = name.strip_prefix('.').filter(|name| self.is_output(name, &prefix) && name.ends_with(STAGED))
+            else {
+                continue;
+            };
+            if epoch(staged, &prefix).is_none_or(|epoch| epoch < owner.epoch) {
+                match fs::remove_file(self.folder.join(&name)) {
+                    Err(why) if why.kind() == io::ErrorKind::NotFound => {}
+                    done => done.map_err(failed(&self.folder, "cleared"))?,
+                }
             }
         }
         self.number.store(0, Ordering::Relaxed);
@@ -143,14 +151,18 @@ impl TwoPhaseCommitSink for FileSink {
                 // Published before; perhaps taken away by its reader since.
                 continue;
             }
-            if published.exists() {
+            // Whoever took the job over, or was overtaken, may be doing the same: then the one has gone, and the other is there.
+            if published.exists() && path.exists() {
                 return Err(Failure::refused(format!(
                     "{}: there is such a file, and {} is to get this name: move one of them away",
                     published.display(),
                     path.display()
                 )));
             }
-            fs::rename(path, &published).map_err(failed(path, "renamed"))?;
+            match fs::rename(path, &published) {
+                Err(why) if why.kind() == io::ErrorKind::NotFound => continue,
+                done => done.map_err(failed(path, "renamed"))?,
+            }
             folders.extend(path.parent());
         }
         folders.dedup();
@@ -160,6 +172,11 @@ impl TwoPhaseCommitSink for FileSink {
     fn describe(&self) -> String {
         format!("files in {}", self.folder.display())
     }
+}
+
+/// The epoch in the name of an output file with this prefix.
+fn epoch(name: &str, prefix: &str) -> Option<u64> {
+    name.strip_prefix(prefix)?.split('-').next()?.parse().ok()
 }
 
 /// The name that a staged file gets.
@@ -200,11 +217,17 @@ struct OpenFile {
 
 impl Staged {
     fn open(&mut self) -> Result<OpenFile, Failure> {
-        let number = self.sink.number.fetch_add(1, Ordering::Relaxed);
-        let path = self.sink.folder.join(format!(".{}-{number:08}{}{STAGED}", self.prefix, self.sink.suffix));
-        let file = File::create_new(&path).map_err(failed(&path, "made"))?;
-        self.staged.push(path);
-        Ok(OpenFile { file: BufWriter::with_capacity(64 << 10, file), bytes: 0, since: Instant::now() })
+        loop {
+            let number = self.sink.number.fetch_add(1, Ordering::Relaxed);
+            let path = self.sink.folder.join(format!(".{}-{number:08}{}{STAGED}", self.prefix, self.sink.suffix));
+            let file = match File::create_new(&path) {
+                // Left over from a storage that was lost, and with it the epochs.
+                Err(why) if why.kind() == io::ErrorKind::AlreadyExists => continue,
+                made => made.map_err(failed(&path, "made"))?,
+            };
+            self.staged.push(path);
+            return Ok(OpenFile { file: BufWriter::with_capacity(64 << 10, file), bytes: 0, since: Instant::now() });
+        }
     }
 
     fn close(&mut self) -> Result<(), Failure> {

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::checkpoint::{Collector, Storage, Uploaded};
 use crate::observe::Metrics;
-use crate::protocol::{CheckpointId, CommitPermit, Coordinator, Failure};
+use crate::protocol::{Carrier, CheckpointId, CommitPermit, Coordinator, Failure};
 use crate::state::{Budget, KeyGroups, Plan as WriterPlan, Store, Writer, WriterEvent};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use std::{
@@ -67,6 +67,8 @@ pub struct Attempt {
     pub restored_states: BTreeSet<String>,
     /// Transactions for the sink.
     pub transactions: Box<dyn Transactions>,
+    /// Which offsets their commits hold.
+    pub carrier: Carrier,
     /// Checkpoint storage.
     pub storage: Storage,
     /// What need not be uploaded again.
@@ -300,7 +302,13 @@ impl Attempt {
             metrics: Meter::new(&self.metrics, "sink", 0),
         };
         threads.start("sink".to_owned(), move || sink.run())?;
-        let committer = Committer { sealed: to_commit, permits: permitted, events: events.clone(), stop: self.stop.clone() };
+        let committer = Committer {
+            sealed: to_commit,
+            permits: permitted,
+            carrier: self.carrier,
+            events: events.clone(),
+            stop: self.stop.clone(),
+        };
         threads.start("committer".to_owned(), move || committer.run())?;
         let checkpointer = Checkpointer::new(self.storage, self.uploaded, self.collector, self.schedule.timeout);
         let (report, stop) = (events.clone(), self.stop.clone());

@@ -40,8 +40,8 @@ pub trait Cluster: Send + Sync {
 
     /// Takes the job over. Fences `fence` and `ids`: whoever used them cannot commit any more, and what they left open is aborted. Gives out
     /// transactions on `ids` then, the first one on the first id: every pool of every size has it, so that a successor that
-    /// knows no manifest of this attempt fences it all the same. `witness` is any input partition: ownership is proven with an offset of it
-    /// that is never committed.
+    /// knows no manifest of this attempt fences it all the same. `witness` is any partition that exists: ownership is proven with an
+    /// offset of it that is never committed.
     fn transactions(
         &self,
         fence: &BTreeSet<String>,

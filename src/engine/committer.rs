@@ -7,7 +7,7 @@ use super::{
     stop::Stop,
 };
 use crate::failpoint;
-use crate::protocol::{CommitPermit, Failure};
+use crate::protocol::{Carrier, CommitPermit, Failure};
 use crossbeam_channel::{Receiver, Sender, select};
 use std::time::Instant;
 
@@ -17,6 +17,8 @@ pub struct Committer {
     pub sealed: Receiver<Sealed>,
     /// Permits, in the same order.
     pub permits: Receiver<CommitPermit>,
+    /// Which offsets Kafka is told.
+    pub carrier: Carrier,
     /// To the coordinator.
     pub events: Sender<TaskEvent>,
     /// The end of the attempt.
@@ -32,20 +34,20 @@ impl Committer {
                 recv(self.stop.signal()) -> _ => return Err(Halt::Stopped),
             };
             let sealed = self.sealed.recv().map_err(|_| Halt::Stopped)?;
-            self.stop.send(&self.events, commit(permit, sealed)?)?;
+            self.stop.send(&self.events, commit(permit, &self.carrier, sealed)?)?;
         }
     }
 }
 
 /// Commits the transaction that the permit is for, and says what Kafka said.
-pub fn commit(permit: CommitPermit, Sealed { checkpoint, transaction }: Sealed) -> Result<TaskEvent, Failure> {
+pub fn commit(permit: CommitPermit, carrier: &Carrier, Sealed { checkpoint, transaction }: Sealed) -> Result<TaskEvent, Failure> {
     if checkpoint != permit.checkpoint() {
         let wanted = permit.checkpoint();
         return Err(Failure::attempt(format!("permit for checkpoint {wanted}, transaction of {checkpoint}")));
     }
     failpoint::hit("after-manifest")?;
     let since = Instant::now();
-    let outcome = transaction.commit(permit);
+    let outcome = transaction.commit(permit, carrier);
     if outcome == CommitOutcome::Committed {
         failpoint::hit("after-commit")?;
     }

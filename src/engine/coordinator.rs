@@ -8,6 +8,7 @@ use super::{
     event::{PartitionState, SourceCommand, TaskEvent, TaskSnapshot},
     manifest::Blueprint,
     message::{Barrier, BarrierKind},
+    sink::Staged,
 };
 use crate::observe::{CheckpointReport, Metrics, Phases};
 use crate::protocol::{CheckpointId, Command, CommitOutcome, CommitPermit, Coordinator, Event, Failure, Positions, Trigger};
@@ -67,6 +68,7 @@ struct Making {
     phases: Phases,
     last: Instant,
     records_out: u64,
+    staged: Staged,
     new_bytes: u64,
     total_bytes: u64,
 }
@@ -273,10 +275,11 @@ impl Driver {
                 }
                 Event::TaskAcknowledged { checkpoint, task, positions }
             }
-            TaskEvent::OutputFlushed { checkpoint, records, stall } => {
+            TaskEvent::OutputFlushed { checkpoint, records, staged, stall } => {
                 if let Some(making) = &mut self.making {
                     making.phases.flush = stall;
                     making.records_out = records;
+                    making.staged = staged;
                 }
                 Event::OutputFlushed { checkpoint }
             }
@@ -346,8 +349,9 @@ impl Driver {
                 Command::WriteManifest { checkpoint, .. } => {
                     let making = self.making.as_mut().filter(|making| making.checkpoint == checkpoint);
                     let making = making.ok_or_else(|| Failure::attempt(format!("checkpoint {checkpoint} is not being made")))?;
-                    let snapshots = std::mem::take(&mut making.snapshots);
-                    let manifest = self.blueprint.manifest(checkpoint, self.core.base(), &snapshots);
+                    let (snapshots, staged) = (std::mem::take(&mut making.snapshots), std::mem::take(&mut making.staged));
+                    let mut manifest = self.blueprint.manifest(checkpoint, self.core.base(), &snapshots);
+                    manifest.set_staged(staged);
                     self.send_checkpointer(Request::Publish(Box::new(manifest)))?;
                 }
                 Command::Commit(permit) => {
@@ -371,6 +375,7 @@ impl Driver {
             phases: Phases::default(),
             last: started,
             records_out: 0,
+            staged: Staged::new(),
             new_bytes: 0,
             total_bytes: 0,
         });

@@ -1,6 +1,6 @@
 //! What the threads of an attempt tell the coordinator, and what it tells the sources.
 
-use super::{message::Barrier, message::Timestamp, snapshot::OperatorSnapshots};
+use super::{message::Barrier, message::Timestamp, sink::Staged, snapshot::OperatorSnapshots};
 use crate::checkpoint::Holdings;
 use crate::protocol::{CheckpointId, Failure, ManifestRef, Positions, TopicPartition};
 use crate::state::Snapshot;
@@ -55,6 +55,8 @@ pub enum TaskEvent {
         checkpoint: CheckpointId,
         /// Records in the transaction.
         records: u64,
+        /// What of them is staged outside of Kafka.
+        staged: Staged,
         /// Time the sink could not take records.
         stall: Duration,
     },

@@ -10,7 +10,7 @@ use crate::kafka::{
     self, CommittedOffsets, Connection, Flushed, Isolation, LastOwnership, Open, Outcome, Output, PoolSettings, ProducerPool,
     Reader, ReaderSettings, Start,
 };
-use crate::protocol::{CommitPermit, Failure, Positions, TopicPartition, recovery::CommittedOffset};
+use crate::protocol::{Carrier, CommitPermit, Failure, Positions, TopicPartition, recovery::CommittedOffset};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
@@ -221,8 +221,8 @@ impl OpenTransaction for KafkaTransaction {
 struct KafkaFlushed(Flushed);
 
 impl FlushedTransaction for KafkaFlushed {
-    fn commit(self: Box<Self>, permit: CommitPermit) -> CommitOutcome {
-        match self.0.commit(permit) {
+    fn commit(self: Box<Self>, permit: CommitPermit, carrier: &Carrier) -> CommitOutcome {
+        match self.0.commit(permit, carrier) {
             Outcome::Committed(_) => CommitOutcome::Committed,
             Outcome::Fenced(message) => CommitOutcome::Fenced(message),
             Outcome::Unknown(message) => CommitOutcome::Unknown(message),

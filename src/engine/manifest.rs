@@ -5,8 +5,8 @@ use super::{
     message::{MIN_WATERMARK, Timestamp},
     plan::Plan,
 };
-use crate::checkpoint::{BaseManifest, GraphIdentity, InputPosition, Manifest, OperatorEntry, Reason, StateEntry};
-use crate::protocol::{CheckpointId, Failure, JobName, ManifestRef, Positions, Trigger};
+use crate::checkpoint::{Anchor, BaseManifest, GraphIdentity, InputPosition, Manifest, OperatorEntry, Reason, StateEntry};
+use crate::protocol::{Carrier, CheckpointId, Failure, JobName, ManifestRef, Positions, Trigger};
 use crate::state::StateDescriptor;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -34,6 +34,10 @@ pub struct Blueprint {
     pub began: Positions,
     /// The savepoint that the job was begun from last.
     pub from: Option<ManifestRef>,
+    /// What carries the pointer.
+    pub carrier: Carrier,
+    /// The epoch of the attempt, if it stages output outside of Kafka.
+    pub epoch: Option<u64>,
     reason: Reason,
     records: u64,
     watermark: Timestamp,
@@ -63,6 +67,8 @@ impl Blueprint {
             last: start,
             began,
             from: None,
+            carrier: Carrier::default(),
+            epoch: None,
             reason,
             records,
             watermark: MIN_WATERMARK,
@@ -119,8 +125,11 @@ impl Blueprint {
                 began: self.began.get(&state.partition).copied().unwrap_or(0),
                 timestamp_seen: state.max_timestamp,
                 idle: state.idle,
+                only_here: self.carrier.only_in_manifests.contains(&state.partition.topic),
             })
             .collect();
+        manifest.epoch = self.epoch;
+        manifest.anchor = self.carrier.anchor.as_ref().map(Anchor::from);
         manifest.operators = self.operators(snapshots);
         self.watermark = snapshots.iter().map(|(_, snapshot)| snapshot.watermark).min().unwrap_or(MIN_WATERMARK);
         let positions = manifest.positions();

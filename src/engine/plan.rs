@@ -5,7 +5,7 @@ use super::{
     halt::Halt,
     local::{LocalSource, TwoPhaseCommitSink},
 };
-use crate::protocol::Failure;
+use crate::protocol::{Carrier, Failure, TopicPartition};
 use crate::state::StateDescriptor;
 use std::{any::Any, collections::BTreeMap, fmt, sync::Arc};
 
@@ -81,7 +81,69 @@ pub struct Plan {
     pub sinks: BTreeMap<String, Arc<dyn TwoPhaseCommitSink>>,
 }
 
+/// Whose the ends of a job are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ends {
+    /// All are Kafka's.
+    Kafka,
+    /// None is Kafka's.
+    Own,
+    /// Some are, some are not.
+    Both,
+}
+
 impl Plan {
+    /// Whose the sources and sinks are.
+    ///
+    /// # Errors
+    /// As [`Plan::inputs`].
+    pub fn ends(&self) -> Result<Ends, Failure> {
+        if self.sources.is_empty() && self.sinks.is_empty() {
+            return Ok(Ends::Kafka);
+        }
+        let of_kafka = !self.kafka_inputs()?.is_empty() || self.kafka_outputs().next().is_some();
+        Ok(if of_kafka { Ends::Both } else { Ends::Own })
+    }
+
+    /// Those of the topics that are read which are Kafka's.
+    ///
+    /// # Errors
+    /// As [`Plan::inputs`].
+    pub fn kafka_inputs(&self) -> Result<Vec<&str>, Failure> {
+        Ok(self.inputs()?.into_iter().filter(|topic| !self.sources.contains_key(*topic)).collect())
+    }
+
+    /// Those of the topics that are written which are Kafka's.
+    pub fn kafka_outputs(&self) -> impl Iterator<Item = &str> {
+        self.topics.iter().map(String::as_str).filter(|topic| !self.sinks.contains_key(*topic))
+    }
+
+    /// A sink that is not Kafka's and has the name of a topic that the job writes to.
+    pub fn sink_named_twice(&self) -> Option<&str> {
+        let twice = |name: &&String| self.topics.iter().filter(|topic| topic == name).count() > 1;
+        self.sinks.keys().find(twice).map(String::as_str)
+    }
+
+    /// Whether the job ends by itself: none of its sources is a topic of Kafka, and each one ends.
+    pub fn is_bounded(&self) -> bool {
+        self.kafka_inputs().is_ok_and(|topics| topics.is_empty()) && self.sources.values().all(|source| source.bounded())
+    }
+
+    /// What carries the pointer of the job. The anchor is the one that it would begin with: a job that has one keeps it.
+    ///
+    /// # Errors
+    /// As [`Plan::inputs`].
+    pub fn carrier(&self) -> Result<Carrier, Failure> {
+        if self.ends()? != Ends::Both {
+            return Ok(Carrier::default());
+        }
+        let anchor = match self.kafka_inputs()?.is_empty() {
+            true => self.kafka_outputs().min().map(|topic| TopicPartition::new(topic, 0)),
+            false => None,
+        };
+        Ok(Carrier { only_in_manifests: self.sources.keys().map(|name| name.as_str().into()).collect(), anchor })
+    }
+
     /// The topics that the job reads, in the order of its sources.
     ///
     /// # Errors

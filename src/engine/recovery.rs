@@ -11,19 +11,18 @@
 
 use super::{
     cluster::Cluster,
-    evolution,
-    plan::Plan,
+    compatible::check_compatible,
+    plan::{Ends, Plan},
+    settle::settle,
     sink::Transactions,
-    snapshot::{ElementKind, NamedElement},
     stop::Stop,
 };
-use crate::checkpoint::{Manifest, OperatorEntry, Savepoint, Storage};
+use crate::checkpoint::{Manifest, Savepoint, Storage};
 use crate::failpoint;
 use crate::protocol::{
-    CheckpointId, Failure, FailureKind, JobName, ManifestRef, Pointer, Positions, TopicPartition,
+    Carrier, CheckpointId, Failure, FailureKind, JobName, ManifestRef, Pointer, Positions, TopicPartition,
     recovery::{self, Evidence, StoredManifest},
 };
-use crate::state::StateDescriptor;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What recovery has to know of the job.
@@ -104,8 +103,12 @@ pub struct Recovered {
     pub next: CheckpointId,
     /// Where reading begins.
     pub positions: Positions,
-    /// The job is ours.
+    /// The job is ours, and what is committed is published.
     pub transactions: Box<dyn Transactions>,
+    /// What carries the pointer from here on.
+    pub carrier: Carrier,
+    /// The epoch of the attempt, if it stages output outside of Kafka.
+    pub epoch: Option<u64>,
 }
 
 /// Takes the job over and finds out where it begins.
@@ -119,17 +122,18 @@ pub fn recover(cluster: &dyn Cluster, storage: &Storage, identity: Identity<'_>,
     let older = stored.values().flatten().map(|manifest| &manifest.transactional_ids);
     let mut fenced = recovery::ids_to_fence(identity.ids, older);
     let topics = identity.plan.inputs()?;
-    let witness = witness(cluster, topics.first().copied().unwrap_or_default())?;
+    let carrier = identity.plan.carrier()?;
+    let witness = witness(cluster, identity.plan, &carrier)?;
     let mut transactions = cluster.transactions(&fenced, identity.ids, &witness, stop)?;
     failpoint::hit("during-recovery")?;
     // Until every id that the committed manifest names is fenced.
-    loop {
-        let evidence = evidence(cluster, storage, &identity, &fenced, stop)?;
+    let (base, next, positions) = loop {
+        let evidence = evidence(cluster, storage, (&identity, &carrier), &fenced, stop)?;
         let seen = || evidence.manifests.keys().chain(evidence.markers.keys()).copied();
         let decision = match recovery::decide(identity.job, cluster.held_by(identity.group), &evidence) {
             // A refusal is true only if the offsets are still the same: what is missed here may be what another instance, which
             // has committed since, has cleared away.
-            Err(_) if committed_now(cluster, &evidence, stop)? != evidence.committed => continue,
+            Err(_) if has_moved(cluster, &evidence, stop)? => continue,
             decision => decision.map_err(|refused| refused.context(format_args!("checkpoint storage {}", storage.folder())))?,
         };
         match decision {
@@ -141,7 +145,7 @@ pub fn recover(cluster: &dyn Cluster, storage: &Storage, identity: Identity<'_>,
                 let partitions: Vec<TopicPartition> = evidence.log_bounds.keys().cloned().collect();
                 let positions = cluster.start_positions(&partitions, false)?;
                 let next = recovery::next_checkpoint(None, seen());
-                return Ok(Recovered { base: Base::Nothing, next, positions, transactions });
+                break (Base::Nothing, next, positions);
             }
             recovery::Recovery::Restore(restore) => {
                 let checkpoint = restore.manifest.checkpoint;
@@ -155,7 +159,7 @@ pub fn recover(cluster: &dyn Cluster, storage: &Storage, identity: Identity<'_>,
                     positions.extend(cluster.start_positions(&new, true)?);
                 }
                 let next = recovery::next_checkpoint(Some(checkpoint), seen());
-                return Ok(Recovered { base: Base::Committed(manifest, reference), next, positions, transactions });
+                break (Base::Committed(manifest, reference), next, positions);
             }
             recovery::Recovery::Begin(begin) => {
                 let Some(from) = identity.from else { return Err(Failure::fatal("there is no savepoint to begin from")) };
@@ -172,10 +176,20 @@ pub fn recover(cluster: &dyn Cluster, storage: &Storage, identity: Identity<'_>,
                     positions.extend(cluster.start_positions(&new, true)?);
                 }
                 let next = recovery::next_checkpoint(begin.base.map(|base| base.checkpoint), seen());
-                return Ok(Recovered { base: Base::Savepoint(savepoint, begin.base), next, positions, transactions });
+                break (Base::Savepoint(savepoint, begin.base), next, positions);
             }
         }
-    }
+    };
+    let before = match &base {
+        Base::Savepoint(_, Some(before)) => Some(storage.read_manifest(before.checkpoint)?.0),
+        _ => None,
+    };
+    let committed = if let Base::Committed(manifest, _) = &base { Some(manifest) } else { before.as_ref() };
+    let epoch = settle(storage, identity.plan, &mut *transactions, (committed, base.manifest()))?;
+    // The job keeps the anchor that it has: another one would leave its offset behind, with a pointer that is out of date.
+    let kept = committed.and_then(|manifest| manifest.anchor.as_ref()).map(TopicPartition::from);
+    let carrier = Carrier { anchor: kept.or(carrier.anchor), ..carrier };
+    Ok(Recovered { base, next, positions, transactions, carrier, epoch })
 }
 
 /// A refusal to restore is true only if the job is still ours: what is missed may be what a successor, which has committed since,
@@ -190,16 +204,22 @@ pub fn second_look(refused: Failure, transactions: &mut dyn Transactions) -> Fai
     }
 }
 
-/// The partitions of all topics that the job reads, as they are now.
-pub fn input_partitions(cluster: &dyn Cluster, plan: &Plan) -> Result<Vec<TopicPartition>, Failure> {
+/// The partitions of `topics`, as they are now.
+pub fn partitions_of(cluster: &dyn Cluster, topics: &[&str]) -> Result<Vec<TopicPartition>, Failure> {
     let mut partitions = Vec::new();
-    for topic in plan.inputs()? {
-        partitions.extend(cluster.partitions(topic)?.into_iter().map(|number| TopicPartition::new(topic, number)));
+    for topic in topics {
+        partitions.extend(cluster.partitions(topic)?.into_iter().map(|number| TopicPartition::new(*topic, number)));
     }
     Ok(partitions)
 }
 
-fn witness(cluster: &dyn Cluster, topic: &str) -> Result<TopicPartition, Failure> {
+/// A partition of an input topic of Kafka; of an output topic, if none is read.
+fn witness(cluster: &dyn Cluster, plan: &Plan, carrier: &Carrier) -> Result<TopicPartition, Failure> {
+    if let Some(anchor) = &carrier.anchor {
+        return Ok(anchor.clone());
+    }
+    let topics = if plan.ends()? == Ends::Both { plan.kafka_inputs()? } else { plan.inputs()? };
+    let topic = topics.first().copied().unwrap_or_default();
     let first = cluster.partitions(topic)?.into_iter().next();
     first
         .map(|number| TopicPartition::new(topic, number))
@@ -211,15 +231,29 @@ fn witness(cluster: &dyn Cluster, topic: &str) -> Result<TopicPartition, Failure
 fn evidence(
     cluster: &dyn Cluster,
     storage: &Storage,
-    identity: &Identity<'_>,
+    (identity, carrier): (&Identity<'_>, &Carrier),
     fenced: &BTreeSet<String>,
     stop: &Stop,
 ) -> Result<Evidence, Failure> {
-    let partitions = input_partitions(cluster, identity.plan)?;
-    let committed = cluster.committed(&partitions, stop)?;
-    // The named one is asked for by its name: a list may lag behind.
-    let named = committed.values().flatten().filter_map(|at| at.metadata.parse::<Pointer>().ok());
-    let manifests = stored_manifests(storage, named.map(|pointer| pointer.checkpoint).collect())?;
+    let partitions = partitions_of(cluster, &identity.plan.inputs()?)?;
+    let of_kafka = |at: &&TopicPartition| !carrier.only_in_manifests.contains(&at.topic);
+    let carrying: Vec<TopicPartition> = partitions.iter().filter(of_kafka).cloned().collect();
+    let mut anchors: BTreeSet<TopicPartition> = carrier.anchor.iter().cloned().collect();
+    // Until every partition that may carry the pointer has been asked for.
+    let (committed, manifests) = loop {
+        let asked: Vec<TopicPartition> = carrying.iter().chain(&anchors).cloned().collect();
+        let committed = cluster.committed(&asked, stop)?;
+        // The named one is asked for by its name: a list may lag behind.
+        let named = committed.values().flatten().filter_map(|at| at.metadata.parse::<Pointer>().ok());
+        let manifests = stored_manifests(storage, named.map(|pointer| pointer.checkpoint).collect())?;
+        let known = anchors.len();
+        let named = manifests.values().flatten().filter_map(|manifest| manifest.anchor.clone());
+        anchors.extend(named.filter(|anchor| !carrying.contains(anchor)));
+        if anchors.len() == known {
+            break (committed, manifests);
+        }
+    };
+    let (anchors, committed) = committed.into_iter().partition(|(at, _)| anchors.contains(at));
     let mut torn = BTreeSet::new();
     for (number, _) in manifests.iter().filter(|(_, found)| found.is_err()) {
         if storage.is_torn(*number)? {
@@ -228,6 +262,7 @@ fn evidence(
     }
     Ok(Evidence {
         committed,
+        anchors,
         manifests,
         torn,
         markers: storage.marks()?,
@@ -238,68 +273,18 @@ fn evidence(
             name: from.savepoint.location.to_string(),
             manifest: from.savepoint.reference,
             positions: from.savepoint.manifest.positions(),
+            only_here: from.savepoint.manifest.only_here(),
             rewind: from.rewind,
         }),
     })
 }
 
-fn committed_now(
-    cluster: &dyn Cluster,
-    evidence: &Evidence,
-    stop: &Stop,
-) -> Result<BTreeMap<TopicPartition, Option<recovery::CommittedOffset>>, Failure> {
-    let partitions: Vec<TopicPartition> = evidence.committed.keys().cloned().collect();
-    cluster.committed(&partitions, stop)
-}
-
-/// Names are identity: a checkpoint is restored only into the operators that wrote it, and into states that can read it.
-fn check_compatible(manifest: &Manifest, identity: &Identity<'_>, topics: &[&str]) -> Result<(), Failure> {
-    if manifest.max_parallelism != u32::from(identity.max_parallelism) {
-        return Err(Failure::refused(format!(
-            "checkpoint {} was written with job.max_parallelism = {}, the settings say {}: it is fixed for the life of a job",
-            manifest.checkpoint, manifest.max_parallelism, identity.max_parallelism
-        )));
-    }
-    if let Some(other) = manifest.input.iter().find(|input| !topics.contains(&input.topic.as_str())) {
-        return Err(Failure::refused(format!(
-            "checkpoint {} has read topic {}, the job reads {} (source.topic, or the names of its sources): its state belongs to that \
-             input",
-            manifest.checkpoint,
-            other.topic,
-            topics.join(", ")
-        )));
-    }
-    let dropped = identity.from.is_some_and(|from| from.allow_non_restored_state);
-    for operator in manifest.operators.iter().filter(|_| !dropped) {
-        let known = identity.plan.vertices.iter().any(|vertex| vertex.operators.contains(&operator.name));
-        if !known && (!operator.states.is_empty() || !operator.operator_state.is_empty()) {
-            return Err(Failure::refused(format!(
-                "checkpoint {} holds state of operator {:?}, which this job does not have: an operator was renamed or removed",
-                manifest.checkpoint, operator.name
-            )));
-        }
-        check_elements(manifest, operator, identity.plan)?;
-    }
-    evolution::check_states(manifest, identity.plan)
-}
-
-/// The same for operator state, which lies in the manifest instead of files.
-fn check_elements(manifest: &Manifest, operator: &OperatorEntry, plan: &Plan) -> Result<(), Failure> {
-    let elements = operator.operator_state.iter().filter_map(NamedElement::read);
-    for NamedElement { state, kind, .. } in elements.filter(|named| named.kind != ElementKind::EventTime) {
-        let declared =
-            |of: &StateDescriptor| of.operator == operator.name && of.name == state && ElementKind::of(of.kind) == kind;
-        if !plan.operator_states.iter().any(declared) {
-            return Err(Failure::refused(format!(
-                "checkpoint {} holds state {}/{state} ({}), which no operator of this job claims: it was renamed or removed, or is of \
-                 another kind now. Give it back its name, or allow non-restored state to go on without it",
-                manifest.checkpoint,
-                operator.name,
-                if kind == ElementKind::Broadcast { "a broadcast map" } else { "a list of subtasks" }
-            )));
-        }
-    }
-    Ok(())
+/// Whether something else is committed now.
+fn has_moved(cluster: &dyn Cluster, evidence: &Evidence, stop: &Stop) -> Result<bool, Failure> {
+    let then = || evidence.committed.iter().chain(&evidence.anchors);
+    let partitions: Vec<TopicPartition> = then().map(|(partition, _)| partition.clone()).collect();
+    let now = cluster.committed(&partitions, stop)?;
+    Ok(then().any(|(partition, offset)| now.get(partition) != Some(offset)))
 }
 
 /// The manifests in storage, and `named` whether they are listed or not; for one that cannot be read, why. One that is listed
@@ -315,6 +300,8 @@ fn stored_manifests(
                 hash: reference.hash,
                 base: manifest.base.map(|base| base.checkpoint),
                 positions: manifest.positions(),
+                only_here: manifest.only_here(),
+                anchor: manifest.anchor.as_ref().map(TopicPartition::from),
                 transactional_ids: manifest.transactional_ids.into_iter().collect(),
                 from: manifest.from.map(|from| from.hash),
             }),
@@ -325,88 +312,4 @@ fn stored_manifests(
         stored.insert(number, found);
     }
     Ok(stored)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        checkpoint::{InputPosition, Reason, StateEntry},
-        engine::plan::{Vertex, VertexKind},
-    };
-    use std::sync::Arc;
-
-    fn plan(operators: &[&str]) -> Plan {
-        let vertex = Vertex {
-            name: "orders".to_owned(),
-            kind: VertexKind::Source { topic: "orders".to_owned() },
-            has_output: true,
-            operators: operators.iter().map(|name| (*name).to_owned()).collect(),
-            run: Arc::new(|_| Ok(())),
-        };
-        Plan { vertices: vec![vertex], ..Plan::default() }
-    }
-
-    /// Written by a job with the operators "dedup" (with state) and "map" (without).
-    fn written() -> Manifest {
-        let mut manifest = Manifest::new("shop".parse().unwrap(), CheckpointId(7), None, Reason::Interval);
-        let input =
-            InputPosition { topic: "orders".into(), partition: 0, offset: 5, began: 0, timestamp_seen: None, idle: false };
-        manifest.input.push(input);
-        let state = StateEntry { name: "seen".into(), kind: "value".into(), details: serde_json::Map::new() };
-        for (name, states) in [("dedup", vec![state]), ("map", Vec::new())] {
-            let operator =
-                OperatorEntry { name: name.into(), parallelism: 1, watermark: None, states, operator_state: Vec::new() };
-            manifest.operators.push(operator);
-        }
-        manifest
-    }
-
-    fn check(manifest: &Manifest, plan: &Plan, topic: &str) -> Result<(), String> {
-        let job = "shop".parse().unwrap();
-        let identity = Identity { job: &job, group: "g", ids: &[], plan, max_parallelism: 128, restore: None, from: None };
-        check_compatible(manifest, &identity, &[topic]).map_err(|failure| {
-            assert_eq!(failure.kind, FailureKind::Refused);
-            failure.message
-        })
-    }
-
-    #[test]
-    fn a_renamed_operator_with_state_is_refused_by_its_name_and_one_without_is_not() {
-        assert_eq!(check(&written(), &plan(&["dedup", "map"]), "orders"), Ok(()));
-        assert_eq!(check(&written(), &plan(&["dedup", "other", "one-more"]), "orders"), Ok(()));
-        let message = check(&written(), &plan(&["deduplicate", "map"]), "orders").unwrap_err();
-        assert!(message.contains("\"dedup\"") && message.contains("renamed"), "{message}");
-    }
-
-    #[test]
-    fn operator_state_alone_makes_a_name_needed() {
-        let mut manifest = written();
-        manifest.operators[1].operator_state.push(serde_json::json!(1));
-        assert!(check(&manifest, &plan(&["dedup"]), "orders").unwrap_err().contains("\"map\""));
-    }
-
-    #[test]
-    fn operator_state_that_nobody_declares_is_refused_by_its_name() {
-        let mut manifest = written();
-        manifest.operators[1].operator_state.push(NamedElement::write(ElementKind::List, "pending", &1).unwrap());
-        let mut plan = plan(&["dedup", "map"]);
-        let message = check(&manifest, &plan, "orders").unwrap_err();
-        assert!(message.contains("map/pending") && message.contains("renamed"), "{message}");
-        // of another kind
-        let pending = StateDescriptor::value::<()>("map", "pending");
-        plan.operator_states = vec![pending.clone().kind(crate::state::StateKind::Broadcast)];
-        assert!(check(&manifest, &plan, "orders").is_err());
-        plan.operator_states = vec![pending.kind(crate::state::StateKind::Operator)];
-        assert_eq!(check(&manifest, &plan, "orders"), Ok(()));
-    }
-
-    #[test]
-    fn another_topic_or_number_of_key_groups_is_refused_with_both() {
-        let message = check(&written(), &plan(&["dedup"]), "others").unwrap_err();
-        assert!(message.contains("orders") && message.contains("others"), "{message}");
-        let other = Manifest { max_parallelism: 64, ..written() };
-        let message = check(&other, &plan(&["dedup"]), "orders").unwrap_err();
-        assert!(message.contains("64") && message.contains("128"), "{message}");
-    }
 }

@@ -18,10 +18,10 @@ use super::{
     stop::Stop,
 };
 use crate::failpoint;
-use crate::protocol::{CheckpointId, CommitPermit, Failure};
+use crate::protocol::{Carrier, CheckpointId, CommitPermit, Failure};
 use crossbeam_channel::{Receiver, Sender};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -38,8 +38,23 @@ pub struct Outgoing<'a> {
     pub headers: &'a [Header],
 }
 
+/// Per sink that is not Kafka's, the names of what it has staged for a checkpoint.
+pub type Staged = BTreeMap<String, Vec<String>>;
+
 /// Gives out transactions, each on a freshly initialised producer.
 pub trait Transactions: Send {
+    /// Whether output is staged that the manifest has to name: then [`Transactions::settle`] is to be called before the first one begins.
+    fn stages(&self) -> bool {
+        false
+    }
+
+    /// Recovery knows what is committed: commits what of it is `staged` (none if the job has never committed), and aborts what else was
+    /// staged before `epoch`, which is larger than that of any attempt before.
+    fn settle(&mut self, epoch: u64, staged: Option<&Staged>) -> Result<(), Failure> {
+        let _ = (epoch, staged);
+        Ok(())
+    }
+
     /// Fences more ids: whoever used them cannot commit any more, and what they left open is aborted.
     fn fence(&mut self, ids: &BTreeSet<String>) -> Result<(), Failure>;
 
@@ -57,8 +72,13 @@ pub trait OpenTransaction: Send {
 
 /// A transaction whose records are all in Kafka, invisible still.
 pub trait FlushedTransaction: Send {
-    /// Commits outputs, offsets and the pointer to the state in one step.
-    fn commit(self: Box<Self>, permit: CommitPermit) -> CommitOutcome;
+    /// What is staged outside of Kafka, to be named by the manifest.
+    fn staged(&self) -> Staged {
+        Staged::new()
+    }
+
+    /// Commits outputs, offsets and the pointer to the state in one step: those offsets that `carrier` says.
+    fn commit(self: Box<Self>, permit: CommitPermit, carrier: &Carrier) -> CommitOutcome;
 }
 
 /// What Kafka said to a commit.
@@ -155,9 +175,9 @@ impl Sink {
                     let (sealed, records) = epochs.close(barrier)?;
                     let stall = gate.take_stall() + working_since.elapsed();
                     self.metrics.stall(stall);
-                    let checkpoint = barrier.checkpoint;
+                    let (checkpoint, staged) = (barrier.checkpoint, sealed.transaction.staged());
                     self.stop.send(&self.sealed, sealed)?;
-                    self.stop.send(&self.events, TaskEvent::OutputFlushed { checkpoint, records, stall })?;
+                    self.stop.send(&self.events, TaskEvent::OutputFlushed { checkpoint, records, staged, stall })?;
                 }
                 Incoming::Mark(_) | Incoming::End | Incoming::Nothing => {}
             }

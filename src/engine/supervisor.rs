@@ -9,7 +9,7 @@ use super::{
     evolution,
     manifest::Blueprint,
     plan::{Plan, VertexKind},
-    recovery::{Base, FromSavepoint, Identity, Recovered, input_partitions, recover, second_look},
+    recovery::{Base, FromSavepoint, Identity, Recovered, partitions_of, recover, second_look},
     restart::{Next, Patience, RestartStrategy},
     restoring::Restoring,
     source::SourceInput,
@@ -186,7 +186,8 @@ impl Supervisor {
             restore: settings.restore,
             from: settings.from.as_ref(),
         };
-        let Recovered { base, next, positions, mut transactions } = recover(&*self.cluster, &storage, identity, &stop)?;
+        let Recovered { base, next, positions, mut transactions, carrier, epoch } =
+            recover(&*self.cluster, &storage, identity, &stop)?;
         let (store, uploaded, restored_states) =
             self.restore(&storage, workspace, &base).map_err(|refused| second_look(refused, &mut *transactions))?;
         tracing::info!(
@@ -218,6 +219,7 @@ impl Supervisor {
             budget: Budget::of(&settings.state),
             restored_states,
             transactions,
+            carrier: carrier.clone(),
             storage: storage.clone(),
             uploaded,
             collector: Collector::new(storage, settings.retention),
@@ -233,6 +235,7 @@ impl Supervisor {
                 Box::new(move |vertices| {
                     let mut blueprint = Blueprint::new(job, group, (parallelism, groups), ids, plan, vertices, positions);
                     blueprint.from = origin;
+                    (blueprint.carrier, blueprint.epoch) = (carrier, epoch);
                     blueprint
                 })
             },
@@ -338,13 +341,14 @@ impl Supervisor {
         let plan = self.plan.clone();
         let mut known: BTreeSet<TopicPartition> = known.keys().cloned().collect();
         let look = move || {
-            let now: BTreeSet<TopicPartition> = input_partitions(&*cluster, &plan)?.into_iter().collect();
-            let new: Vec<TopicPartition> = now.difference(&known).cloned().collect();
+            // What is not Kafka has the partitions that it began with.
+            let now = partitions_of(&*cluster, &plan.kafka_inputs()?)?;
+            let new: Vec<TopicPartition> = now.into_iter().filter(|partition| !known.contains(partition)).collect();
             if new.is_empty() {
                 return Ok(Positions::new());
             }
             let positions = cluster.start_positions(&new, true)?;
-            known = now;
+            known.extend(new);
             Ok(positions)
         };
         Some(Discovery { interval, look: Box::new(look) })

@@ -15,7 +15,7 @@
 
 use super::{failure, group::ConsumerGroup, ownership::Ownership, plain_producer::Feed, pool::Lease, waiting::Wait};
 use crate::failpoint;
-use crate::protocol::{CommitPermit, Failure, FailureKind, Positions};
+use crate::protocol::{Carrier, CommitPermit, Failure, FailureKind, Positions};
 use rdkafka::{Offset, TopicPartitionList, error::KafkaError, producer::Producer as _};
 use std::{
     borrow::Cow,
@@ -148,10 +148,10 @@ pub struct Flushed {
 }
 
 impl Flushed {
-    /// Commits outputs, and every offset of the permit with the pointer to its manifest, in one step.
+    /// Commits outputs, and every offset of the permit that `carrier` has Kafka hold, with the pointer to its manifest, in one step.
     #[must_use]
-    pub fn commit(self, permit: CommitPermit) -> Outcome {
-        self.commit_positions(permit.positions(), permit.metadata())
+    pub fn commit(self, permit: CommitPermit, carrier: &Carrier) -> Outcome {
+        self.commit_positions(&carrier.offsets(&permit), permit.metadata())
     }
 
     /// What [`Flushed::commit`] does once the permit is shown; apart, because tests of this room cannot make permits.

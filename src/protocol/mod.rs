@@ -18,6 +18,7 @@
 //! attempt first fences every id that an older one may still commit with, then asks Kafka what is committed. Which of the two
 //! happened last is decided by the broker, nowhere else. The rules here are checked exhaustively by the tests in `model`.
 
+mod carrier;
 mod checkpoint_id;
 mod coordinator;
 mod failure;
@@ -35,6 +36,7 @@ mod pool;
 mod position;
 pub mod recovery;
 
+pub use carrier::Carrier;
 pub use checkpoint_id::{CheckpointId, ManifestHash, ManifestRef};
 pub use coordinator::{Coordinator, Plan};
 pub use failure::{Failure, FailureKind};

@@ -32,7 +32,7 @@
 //! too, if P was not begun from this very savepoint, and if no output would be given out again, or the operator accepts that.
 
 use super::{
-    CheckpointId, Failure, HeldBy, JobName, ManifestHash, ManifestRef, Pointer, Positions, TopicPartition,
+    CheckpointId, Failure, HeldBy, JobName, ManifestHash, ManifestRef, Pointer, Positions, TopicPartition, carrier,
     mutant::{self, Mutant},
 };
 use std::{
@@ -58,6 +58,10 @@ pub struct StoredManifest {
     pub base: Option<CheckpointId>,
     /// Its positions.
     pub positions: Positions,
+    /// Those of them that no committed offset repeats: of sources that are not Kafka's.
+    pub only_here: BTreeSet<TopicPartition>,
+    /// The partition whose committed offset is the checkpoint's number, if it has one: see [`super::Carrier`].
+    pub anchor: Option<TopicPartition>,
     /// Every transactional id that its attempt may use.
     pub transactional_ids: BTreeSet<String>,
     /// The savepoint that the job was begun from last; none without one.
@@ -73,6 +77,8 @@ pub struct Origin {
     pub manifest: ManifestRef,
     /// Its positions.
     pub positions: Positions,
+    /// Those of them that are of sources which are not Kafka's.
+    pub only_here: BTreeSet<TopicPartition>,
     /// The operator accepts that input which is committed is processed again, and its outputs given out a second time.
     pub rewind: bool,
 }
@@ -83,6 +89,9 @@ pub struct Evidence {
     /// Today's input partitions, each with its committed offset if it has one. Of partitions that exist no more, those for
     /// which the group still holds an offset.
     pub committed: BTreeMap<TopicPartition, Option<CommittedOffset>>,
+    /// What is committed for the partitions that a manifest names as its anchor, and for the one that the job would take today. They carry
+    /// the pointer as the others do, but are no positions.
+    pub anchors: BTreeMap<TopicPartition, Option<CommittedOffset>>,
     /// The manifests in storage, committed or not; for one that cannot be read, why.
     pub manifests: BTreeMap<CheckpointId, Result<StoredManifest, String>>,
     /// Those of them of which only the beginning is there: their put never ended well, so that nothing was committed with them.
@@ -180,6 +189,7 @@ pub fn decide<'a>(job: &JobName, held_by: impl Into<HeldBy<'a>>, evidence: &Evid
             return Ok(Recovery::Fence(more));
         }
     }
+    anchored(held_by, evidence, &pointer, manifest)?;
     for (partition, offset) in &offsets {
         match manifest.positions.get(partition) {
             Some(kept) if kept == offset => {}
@@ -198,7 +208,8 @@ pub fn decide<'a>(job: &JobName, held_by: impl Into<HeldBy<'a>>, evidence: &Evid
             }
         }
     }
-    if let Some((partition, offset)) = manifest.positions.iter().find(|(partition, _)| !offsets.contains_key(*partition)) {
+    let nowhere = |partition: &TopicPartition| !offsets.contains_key(partition) && !manifest.only_here.contains(partition);
+    if let Some((partition, offset)) = manifest.positions.iter().find(|(partition, _)| nowhere(partition)) {
         return Err(Failure::refused(format!(
             "{held_by}, partition {partition}: checkpoint {number} holds offset {offset} for it, but none is committed: the \
              partition does not exist any more, or its offset was deleted. Set it to {offset} with the metadata {pointer}, or \
@@ -207,10 +218,39 @@ pub fn decide<'a>(job: &JobName, held_by: impl Into<HeldBy<'a>>, evidence: &Evid
     }
     // A job that has begun from it goes on from what it has committed since: a start is repeated with the same arguments.
     if let Some(origin) = evidence.from.as_ref().filter(|origin| manifest.from != Some(origin.manifest.hash)) {
-        let again = processed_again(held_by, &offsets, origin, evidence)?;
+        // Where they are committed, they are the same.
+        let again = processed_again(held_by, &manifest.positions, origin, evidence)?;
         return begin(evidence, held_by, origin, Some(ManifestRef { checkpoint: number, hash: manifest.hash }), again);
     }
     restore(evidence, held_by, number, manifest)
+}
+
+/// The anchor of the named checkpoint holds its number, and no other one is committed.
+fn anchored(held_by: HeldBy<'_>, evidence: &Evidence, pointer: &Pointer, manifest: &StoredManifest) -> Result<(), Failure> {
+    let (number, whose, new_job) = (pointer.checkpoint, held_by.whose(), held_by.new_job());
+    let wanted = carrier::offset_of(number);
+    for (partition, committed) in &evidence.anchors {
+        let Some(CommittedOffset { offset, .. }) = committed else { continue };
+        if manifest.anchor.as_ref() != Some(partition) {
+            return Err(Failure::refused(format!(
+                "{held_by}, partition {partition}: the committed offset {offset} names checkpoint {number}, but its manifest does not \
+                 know the partition: somebody has changed {whose}. Delete this one"
+            )));
+        }
+        if *offset != wanted {
+            return Err(Failure::refused(format!(
+                "{held_by}, partition {partition}: the committed offset is {offset}, but it stands for checkpoint {number}, which its \
+                 metadata names: somebody has changed {whose}. Set the offset back to {wanted} with the metadata {pointer}"
+            )));
+        }
+    }
+    match &manifest.anchor {
+        Some(anchor) if !matches!(evidence.anchors.get(anchor), Some(Some(_))) => Err(Failure::refused(format!(
+            "{held_by}, partition {anchor}: checkpoint {number} has its number as the offset of this partition, but none is committed: \
+             the topic was deleted, or the offset was. Set it to {wanted} with the metadata {pointer}, or {new_job}"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// How much committed input the savepoint would have processed a second time; refused unless the operator accepts that.
@@ -256,7 +296,7 @@ fn begin(
     base: Option<ManifestRef>,
     again: BTreeMap<TopicPartition, u64>,
 ) -> Result<Recovery, Failure> {
-    inside_the_log(held_by, origin.manifest.checkpoint, &origin.positions, &evidence.log_bounds)
+    inside_the_log(held_by, origin.manifest.checkpoint, (&origin.positions, &origin.only_here), &evidence.log_bounds)
         .map_err(|refused| refused.context(format_args!("savepoint {}", origin.name)))?;
     let restore = restored(evidence, origin.manifest, &origin.positions);
     Ok(Recovery::Begin(Begin { restore, base, again }))
@@ -266,7 +306,7 @@ fn begin(
 fn named(job: &JobName, held_by: HeldBy<'_>, evidence: &Evidence) -> Result<Option<(Pointer, Positions)>, Failure> {
     let mut pointers: BTreeMap<Pointer, Vec<&TopicPartition>> = BTreeMap::new();
     let mut offsets = Positions::new();
-    for (partition, committed) in &evidence.committed {
+    for (partition, committed) in evidence.committed.iter().chain(&evidence.anchors) {
         let Some(CommittedOffset { offset, metadata }) = committed else { continue };
         let pointer: Pointer = metadata.parse().map_err(|error| {
             Failure::refused(format!(
@@ -282,7 +322,9 @@ fn named(job: &JobName, held_by: HeldBy<'_>, evidence: &Evidence) -> Result<Opti
             )));
         }
         pointers.entry(pointer).or_default().push(partition);
-        offsets.insert(partition.clone(), *offset);
+        if evidence.committed.contains_key(partition) {
+            offsets.insert(partition.clone(), *offset);
+        }
     }
     let mut pointers = pointers.into_iter();
     match (pointers.next(), pointers.next()) {
@@ -370,7 +412,7 @@ fn restore(
         let state = ManifestRef { checkpoint: *newest, hash: newest_manifest.hash };
         return Ok(Recovery::Restore(restored(evidence, state, &manifest.positions)));
     }
-    inside_the_log(held_by, number, &manifest.positions, &evidence.log_bounds)?;
+    inside_the_log(held_by, number, (&manifest.positions, &manifest.only_here), &evidence.log_bounds)?;
     let reference = ManifestRef { checkpoint: number, hash: manifest.hash };
     Ok(Recovery::Restore(restored(evidence, reference, &manifest.positions)))
 }
@@ -388,11 +430,13 @@ fn restored(evidence: &Evidence, manifest: ManifestRef, positions: &Positions) -
 fn inside_the_log(
     held_by: HeldBy<'_>,
     checkpoint: CheckpointId,
-    positions: &Positions,
+    (positions, not_of_kafka): (&Positions, &BTreeSet<TopicPartition>),
     log_bounds: &BTreeMap<TopicPartition, (i64, i64)>,
 ) -> Result<(), Failure> {
     let new_job = held_by.new_job();
     for (partition, offset) in positions {
+        // What may have happened to a topic has not happened to a file.
+        let held_by = if not_of_kafka.contains(partition) { HeldBy::File("") } else { held_by };
         let Some((low, high)) = log_bounds.get(partition) else {
             return Err(Failure::refused(format!(
                 "partition {partition} does not exist, but checkpoint {checkpoint} has read it up to offset {offset}: {}. \

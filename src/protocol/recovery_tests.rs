@@ -29,6 +29,8 @@ fn manifest(number: u64, base: Option<u64>, positions: &[(i32, i64)]) -> (Checkp
         hash: hash(number),
         base: base.map(CheckpointId),
         positions: at(positions),
+        only_here: BTreeSet::new(),
+        anchor: None,
         transactional_ids,
         from: None,
     };
@@ -40,6 +42,7 @@ fn healthy() -> Evidence {
     let committed = |offset| Some(CommittedOffset { offset, metadata: pointer(3) });
     Evidence {
         committed: [(input(0), committed(10)), (input(1), committed(5))].into(),
+        anchors: BTreeMap::new(),
         manifests: [
             manifest(2, Some(1), &[(0, 8), (1, 5)]),
             manifest(3, Some(2), &[(0, 10), (1, 5)]),
@@ -287,7 +290,7 @@ fn a_number_is_never_used_twice() {
 /// The savepoint of checkpoint 3 of [`healthy`], with its positions, unless they are changed.
 fn savepoint(positions: &[(i32, i64)], rewind: bool) -> Option<Origin> {
     let manifest = ManifestRef { checkpoint: CheckpointId(3), hash: hash(77) };
-    Some(Origin { name: "3-0badcafe".into(), manifest, positions: at(positions), rewind })
+    Some(Origin { name: "3-0badcafe".into(), manifest, positions: at(positions), only_here: BTreeSet::new(), rewind })
 }
 
 fn begun(evidence: &Evidence) -> Begin {
@@ -370,4 +373,117 @@ fn a_savepoint_whose_input_is_gone_is_refused() {
     });
     let message = refused(&gone);
     assert!(message.contains("3-0badcafe") && message.contains("2 records"), "{message}");
+}
+
+fn lines() -> TopicPartition {
+    TopicPartition::new("lines", 0)
+}
+
+fn anchor() -> TopicPartition {
+    TopicPartition::new("out", 0)
+}
+
+/// [`healthy`], and a file is read beside: its position is in the manifests only.
+fn with_a_file() -> Evidence {
+    with(healthy(), |evidence| {
+        for found in evidence.manifests.values_mut() {
+            let kept = found.as_mut().unwrap();
+            kept.positions.insert(lines(), 700);
+            kept.only_here.insert(lines());
+        }
+        evidence.log_bounds.insert(lines(), (0, 900));
+    })
+}
+
+/// Only a file is read: checkpoint 3 is committed as the offset 3 of an output partition whose log is far away from that.
+fn anchored_in_an_output() -> Evidence {
+    with(with_a_file(), |evidence| {
+        evidence.committed.clear();
+        evidence.log_bounds.retain(|partition, _| *partition == lines());
+        evidence.anchors = [(anchor(), Some(CommittedOffset { offset: 3, metadata: pointer(3) }))].into();
+        for found in evidence.manifests.values_mut() {
+            let kept = found.as_mut().unwrap();
+            kept.positions.retain(|partition, _| *partition == lines());
+            kept.anchor = Some(anchor());
+        }
+    })
+}
+
+#[test]
+fn a_position_that_kafka_does_not_hold_is_taken_from_the_manifest() {
+    let restore = restored(&with_a_file());
+    assert_eq!(restore.positions.get(&lines()), Some(&700));
+    assert!(restore.new_partitions.is_empty());
+    // a file that came later is new
+    let more = with(with_a_file(), |evidence| drop(evidence.log_bounds.insert(TopicPartition::new("lines", 1), (0, 5))));
+    assert_eq!(restored(&more).new_partitions, [TopicPartition::new("lines", 1)].into());
+    // and of a topic of Kafka the offset must be there all the same
+    let gone = with(with_a_file(), |evidence| drop(evidence.committed.insert(input(1), None)));
+    assert!(refused(&gone).contains("in-1"));
+}
+
+#[test]
+fn a_file_that_does_not_hold_what_was_read_is_refused_in_its_own_words() {
+    let cut = with(with_a_file(), |evidence| drop(evidence.log_bounds.insert(lines(), (0, 600))));
+    let message = refused(&cut);
+    assert!(message.contains("lines-0") && message.contains("changed or cut off") && !message.contains("topic"), "{message}");
+    let gone = with(with_a_file(), |evidence| drop(evidence.log_bounds.remove(&lines())));
+    assert!(refused(&gone).contains("the source has fewer of them"));
+}
+
+#[test]
+fn an_anchor_names_the_checkpoint_and_is_no_position() {
+    let restore = restored(&anchored_in_an_output());
+    assert_eq!((restore.manifest.checkpoint, restore.positions), (CheckpointId(3), [(lines(), 700)].into()));
+    assert!(restore.new_partitions.is_empty());
+    // nothing was committed yet
+    let first = Evidence { anchors: [(anchor(), None)].into(), log_bounds: [(lines(), (0, 900))].into(), ..Evidence::default() };
+    assert_eq!(decided(&first), Recovery::FirstStart);
+}
+
+#[test]
+fn an_anchor_that_was_touched_is_refused_with_the_facts() {
+    let offset = |offset, metadata: String| Some(CommittedOffset { offset, metadata });
+    let set = |committed| with(anchored_in_an_output(), |evidence| drop(evidence.anchors.insert(anchor(), committed)));
+    // gone, although manifests exist
+    let message = refused(&set(None));
+    assert!(message.contains("no committed offsets") && message.contains("--restore 3"), "{message}");
+    // another number than its metadata names
+    let message = refused(&set(offset(4, pointer(3))));
+    assert!(message.contains("out-0") && message.contains("is 4") && message.contains("to 3"), "{message}");
+    // by somebody else
+    assert!(refused(&set(offset(3, String::new()))).contains("not written by sluicegate"));
+    // one that the manifest does not know, beside the right one
+    let stray = TopicPartition::new("other", 0);
+    let two = |metadata| with(anchored_in_an_output(), |all| drop(all.anchors.insert(stray.clone(), offset(3, metadata))));
+    assert!(refused(&two(pointer(3))).contains("other-0"));
+    assert!(refused(&two(pointer(2))).contains("do not agree"));
+}
+
+#[test]
+fn a_job_that_began_with_an_anchor_keeps_it_beside_the_positions_of_kafka() {
+    let both = with(with_a_file(), |evidence| {
+        for found in evidence.manifests.values_mut() {
+            found.as_mut().unwrap().anchor = Some(anchor());
+        }
+        evidence.anchors = [(anchor(), Some(CommittedOffset { offset: 3, metadata: pointer(3) }))].into();
+    });
+    assert_eq!(restored(&both).manifest.checkpoint, CheckpointId(3));
+    // and without it something was deleted
+    let gone = with(both, |evidence| drop(evidence.anchors.insert(anchor(), None)));
+    let message = refused(&gone);
+    assert!(message.contains("out-0") && message.contains("none is committed"), "{message}");
+}
+
+#[test]
+fn a_savepoint_is_compared_with_positions_of_files_too() {
+    let older = |rewind| {
+        with(anchored_in_an_output(), |evidence| {
+            let manifest = ManifestRef { checkpoint: CheckpointId(3), hash: hash(77) };
+            let positions = [(lines(), 600)].into();
+            evidence.from = Some(Origin { name: "3-0badcafe".into(), manifest, positions, only_here: [lines()].into(), rewind });
+        })
+    };
+    assert!(refused(&older(false)).contains("lines-0: 100"));
+    assert_eq!(begun(&older(true)).again, [(lines(), 100)].into());
 }

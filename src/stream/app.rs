@@ -173,7 +173,11 @@ impl App {
     /// The finished graph, or all that is wrong with it.
     pub fn into_plan(self) -> Result<Plan, Failure> {
         let draft = self.draft.borrow();
-        if draft.errors.is_empty() { Ok(draft.plan.clone()) } else { Err(Failure::fatal(draft.errors.join("; "))) }
+        let twice = draft.plan.sink_named_twice().map(|name| {
+            format!("{name:?} is the name of a sink and of a topic of Kafka that the job writes to: give the sink another name")
+        });
+        let errors: Vec<String> = draft.errors.iter().cloned().chain(twice).collect();
+        if errors.is_empty() { Ok(draft.plan.clone()) } else { Err(Failure::fatal(errors.join("; "))) }
     }
 
     /// Changes the plan: what is beside vertices and edges.

@@ -162,7 +162,7 @@ fn a_checkpoint_of_a_newer_version_is_refused_with_both_versions() {
         fs::write(&manifest, &newer)?;
         commit_hash(&job, newer.as_bytes())?;
         let before = Untouched::of(&job)?;
-        ends_with(&mut job.start()?, 4, &[&manifest.display().to_string(), "format 9", "up to 1", "newer sluicegate"])?;
+        ends_with(&mut job.start()?, 4, &[&manifest.display().to_string(), "format 9", "up to 2", "newer sluicegate"])?;
         before.check(&job)?;
         // And with the old one it goes on
         fs::write(&manifest, &text)?;

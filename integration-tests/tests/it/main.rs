@@ -3,6 +3,8 @@
 //! All of them are one binary, so that they are linked once and share one broker; tests that break their broker start their own.
 
 mod harness;
+mod own_program;
+mod payments;
 
 mod audit_finds_differences;
 mod avro_topics;
@@ -20,10 +22,13 @@ mod damaged_checkpoint;
 mod dead_letters_replayed;
 mod demo_and_bench;
 mod every_crash_point;
+mod files_to_kafka;
 mod frozen_past_the_transaction_timeout;
 mod idle_partition;
 mod input_changes_under_the_job;
 mod instances_that_compete;
+mod kafka_and_files;
+mod kafka_to_files;
 mod kill_at_crash_points;
 mod looking_inside;
 mod memory_behind_a_slow_broker;

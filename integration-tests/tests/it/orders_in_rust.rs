@@ -1,64 +1,25 @@
 //! A program of a user's own, with the whole command line: `examples/orders_in_rust.rs` is the order job again, written with the stream
 //! API. What it gives out is judged by the audit of the built-in job.
 
-use crate::harness::{END, LIMIT, says, within};
-use integration_tests::{
-    Result, ensure,
-    job::{Job, Load, example},
-    process::{self, Finished},
-    service::Service,
+use crate::{
+    harness::{END, LIMIT, says, within},
+    own_program::Own,
 };
-use std::{path::PathBuf, process::Command, thread, time::Duration};
+use integration_tests::{Result, ensure, job::Load, process};
+use std::{process::Command, thread, time::Duration};
 
 const EVENTS: u64 = 10_000;
 
-/// A job, and the user's program for it.
-struct Own {
-    job: Job,
-    program: PathBuf,
-}
-
-impl Own {
-    fn new() -> Result<Self> {
-        let mut job = crate::harness::job()?;
-        job.set_variable("ORDERS_PREFIX", format!("{}.", job.name()));
-        Ok(Self { job, program: example("orders_in_rust")? })
-    }
-
-    fn with_events(mut self, load: Load) -> Result<Self> {
-        self.job = self.job.with_events(load)?;
-        Ok(self)
-    }
-
-    fn start(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Service> {
-        self.job.serve(self.job.own_command(&self.program, arguments)?, environment)
-    }
-
-    fn killed_at(&self, point: &str) -> Result<()> {
-        self.start(&["run"], &[("SLUICEGATE_FAILPOINTS", point)])?.wait_killed(END)
-    }
-
-    fn catch_up(&self, arguments: &[&str]) -> Result<()> {
-        let mut service = self.start(&[&["run", "--until-caught-up"], arguments].concat(), &[])?;
-        let exit = service.wait(LIMIT)?;
-        ensure!(exit.code() == Some(0), "ended with {}; {}", exit.status, service.last_lines(60));
-        Ok(())
-    }
-
-    fn run(&self, arguments: &[&str]) -> Result<Finished> {
-        process::run(&mut self.job.own_command(&self.program, arguments)?, END)
-    }
-
-    fn succeed(&self, arguments: &[&str]) -> Result<String> {
-        process::output(&mut self.job.own_command(&self.program, arguments)?, END)
-    }
+fn own() -> Result<Own> {
+    Own::new("orders_in_rust", "ORDERS_PREFIX")
 }
 
 #[test]
 fn its_outputs_are_those_of_the_built_in_job_though_it_is_killed() {
     within(LIMIT, || {
         // Given a load with bad records and copies, and more of it while the program runs
-        let own = Own::new()?.with_events(Load::of(EVENTS).dirty(20))?;
+        let mut own = own()?;
+        own.job = own.job.with_events(Load::of(EVENTS).dirty(20))?;
         let mut more = own.job.start_generating(Load::of(EVENTS).at(2_500).dirty(20).more())?;
         // When it dies at the two steps around the commit, and once at any moment, and goes on with another parallelism
         own.killed_at("after-manifest=kill@3")?;
@@ -87,7 +48,7 @@ fn its_outputs_are_those_of_the_built_in_job_though_it_is_killed() {
 fn its_command_line_is_that_of_the_built_in_job() {
     within(LIMIT, || {
         // Before there are topics, it says so, and changes nothing
-        let own = Own::new()?;
+        let own = own()?;
         let refused = own.run(&["validate"])?;
         assert_eq!(refused.status.code(), Some(1), "{}", refused.stdout);
         says(&refused.stdout, &["topics", "FAILED", &own.job.input()])?;

@@ -200,6 +200,7 @@ mod tests {
                 began: 0,
                 timestamp_seen: None,
                 idle: false,
+                only_here: false,
             };
             manifest.group = "sluicegate-shop".into();
             manifest.parallelism = 2;

@@ -79,6 +79,12 @@ fn text(found: &Found, newest: Option<CheckpointId>) -> Result<String, Failure> 
         HumanBytes(manifest.new_bytes)
     ));
     lines.push(format!("tasks         {} per stage; {} key groups", manifest.parallelism, manifest.max_parallelism));
+    if let Some(anchor) = &manifest.anchor {
+        lines.push(format!("pointer       offset {} of partition {}-{}", manifest.checkpoint, anchor.topic, anchor.partition));
+    }
+    for (sink, staged) in &manifest.staged {
+        lines.push(format!("staged        by sink {sink}: {}", shown(staged)));
+    }
     if let Some(newer) = newest.filter(|newest| *newest > manifest.checkpoint) {
         lines.push(format!("newer         {newer} is there; Kafka says which one counts"));
     }
@@ -87,6 +93,15 @@ fn text(found: &Found, newest: Option<CheckpointId>) -> Result<String, Failure> 
         lines.push(table.to_string());
     }
     Ok(lines.join("\n"))
+}
+
+/// What a sink has staged: all of it, or how much it is.
+fn shown(staged: &[String]) -> String {
+    match staged {
+        [] => "nothing".to_owned(),
+        [one] => one.clone(),
+        many => format!("{} parts, {} the first", many.len(), many.first().map_or("", String::as_str)),
+    }
 }
 
 fn input(manifest: &Manifest) -> comfy_table::Table {
@@ -98,7 +113,13 @@ fn input(manifest: &Manifest) -> comfy_table::Table {
             HumanCount(input.offset.unsigned_abs()).to_string(),
             HumanCount(input.began.unsigned_abs()).to_string(),
             input.timestamp_seen.map_or_else(|| "-".to_owned(), screen::event_time),
-            if input.idle { "idle".to_owned() } else { String::new() },
+            match (input.idle, input.only_here) {
+                (true, true) => "idle, not of Kafka",
+                (true, false) => "idle",
+                (false, true) => "not of Kafka",
+                (false, false) => "",
+            }
+            .to_owned(),
         ]);
     }
     table

@@ -1,16 +1,18 @@
 //! Sources, sinks and the commit log of a job without Kafka, as the engine's [`Cluster`].
 
 use super::{
-    commit_log::{CommitLog, Committed},
+    commit_log::CommitLog,
     connect::{LocalSource, Owner},
-    transactions::{LocalTransactions, Sinks},
+    sinks::{Sinks, recover, warn},
+    transactions::LocalTransactions,
 };
 use crate::checkpoint::Location;
-use crate::engine::{cluster::Cluster, plan::Plan, sink::Transactions, source::SplitReader, stop::Stop};
+use crate::engine::{
+    cluster::Cluster, plan::Plan, settle::nothing_is_left_behind, sink::Transactions, source::SplitReader, stop::Stop,
+};
 use crate::protocol::{Failure, HeldBy, JobName, Positions, TopicPartition, recovery::CommittedOffset};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -20,6 +22,7 @@ use std::{
 /// One job's sources and sinks, none of which is Kafka.
 pub struct LocalCluster {
     job: JobName,
+    plan: Plan,
     log: CommitLog,
     /// The file of the commit log, for messages.
     committed: String,
@@ -41,30 +44,22 @@ impl LocalCluster {
                 "checkpoint.storage = {storage}: a job without Kafka commits by replacing a file, so that it needs a folder"
             )));
         };
-        let inputs = plan.inputs()?;
-        let mut remote: Vec<&str> = inputs.into_iter().filter(|topic| !plan.sources.contains_key(*topic)).collect();
-        remote.extend(plan.topics.iter().map(String::as_str).filter(|topic| !plan.sinks.contains_key(*topic)));
-        if let Some(topic) = remote.first() {
+        if let Some(topic) = plan.kafka_inputs()?.into_iter().chain(plan.kafka_outputs()).next() {
             return Err(Failure::fatal(format!(
-                "{topic:?} is a topic of Kafka, other ends of the job are not: the outputs of a job are committed together, so that \
-                 either all of its sources and sinks are Kafka's or none is"
+                "{topic:?} is a topic of Kafka, and the job is run without settings that say where that is: give it a command line \
+                 with App::main"
             )));
         }
         if plan.topics.is_empty() {
             return Err(Failure::fatal("the job writes to no sink: give at least one of its streams one"));
         }
-        let warnings = plan.sources.iter().map(|(name, source)| (name, source.warning()));
-        let warnings = warnings.chain(plan.sinks.iter().map(|(name, sink)| (name, sink.warning())));
-        for (name, warning) in warnings {
-            if let Some(warning) = warning {
-                tracing::warn!(name, "{warning}");
-            }
-        }
-        let log = CommitLog::new(folder.join(job.as_str()).join("local"));
+        warn(plan);
+        let log = CommitLog::of(folder, job);
         Ok(Self {
             job: job.clone(),
             committed: log.committed().display().to_string(),
             log,
+            plan: plan.clone(),
             sources: plan.sources.clone(),
             sinks: Arc::new(plan.sinks.clone()),
             epoch: AtomicU64::new(0),
@@ -74,20 +69,6 @@ impl LocalCluster {
     fn source(&self, topic: &str) -> Result<&dyn LocalSource, Failure> {
         let source = self.sources.get(topic).map(AsRef::as_ref);
         source.ok_or_else(|| Failure::fatal(format!("there is no source {topic:?}")))
-    }
-
-    /// What a sink that is not in the job any more has staged, and nobody has published.
-    fn nothing_is_left_behind(&self, committed: &Committed) -> Result<(), Failure> {
-        let gone = committed.outputs.iter().filter(|(name, _)| !self.sinks.contains_key(*name));
-        for (name, staged) in gone {
-            if let Some(path) = staged.iter().find(|path| Path::new(path).exists()) {
-                return Err(Failure::refused(format!(
-                    "sink {name:?} is not in the job any more, but {path}, which is committed, was not published yet: start the job \
-                     once with the sink, or move the file yourself"
-                )));
-            }
-        }
-        Ok(())
     }
 }
 
@@ -141,14 +122,11 @@ impl Cluster for LocalCluster {
     ) -> Result<Box<dyn Transactions>, Failure> {
         let epoch = self.log.take_over(stop, |epoch, committed| {
             let owner = Owner { job: self.job.clone(), epoch };
-            if let Some(committed) = committed {
-                self.nothing_is_left_behind(committed)?;
+            let staged = committed.map(|committed| &committed.outputs);
+            if let Some(staged) = staged {
+                nothing_is_left_behind(staged, &self.plan)?;
             }
-            let staged = |name: &str| committed.map(|all| all.outputs.get(name).map(Vec::as_slice).unwrap_or_default());
-            let about = |name: &str, done: Result<(), Failure>| done.map_err(|why| why.context(format_args!("sink {name}")));
-            // All of them first: two sinks may write to one place, and what the one aborts there must not be what the other has committed.
-            self.sinks.iter().try_for_each(|(name, sink)| about(name, sink.commit(staged(name).unwrap_or_default())))?;
-            self.sinks.iter().try_for_each(|(name, sink)| about(name, sink.recover(&owner, staged(name))))
+            recover(&self.sinks, &owner, staged)
         })?;
         self.epoch.store(epoch, Ordering::Release);
         let owner = Owner { job: self.job.clone(), epoch };

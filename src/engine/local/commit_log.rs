@@ -2,7 +2,7 @@
 
 use super::durable::replace;
 use crate::engine::{sink::CommitOutcome, stop::Stop};
-use crate::protocol::Failure;
+use crate::protocol::{Failure, JobName};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     collections::BTreeMap,
@@ -68,6 +68,11 @@ impl CommitLog {
     /// The log in `folder`, which is made when the job is taken over for the first time.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into() }
+    }
+
+    /// The log of `job` in the folder of its checkpoint storage.
+    pub fn of(storage: &Path, job: &JobName) -> Self {
+        Self::new(storage.join(job.as_str()).join("local"))
     }
 
     fn owner(&self) -> PathBuf {

@@ -49,12 +49,13 @@ pub struct Owner {
 ///                └──────────────┴──────────────► recover ────────────────────────────►─┘ the rest is aborted
 /// ```
 ///
-/// Between `pre_commit` and `commit` the names of what is staged are kept in the commit log of the job, in the same step as the positions
-/// of its sources. [`crate::stream::conformance`] has a suite that tells whether a sink keeps what is asked of it here, with an example of
-/// a sink.
+/// Between `pre_commit` and `commit` the names of what is staged are kept in what the job commits, in the same step as the positions of its
+/// sources: in its commit log, or, if the job uses Kafka as well, in the manifest that Kafka's commit names.
+/// [`crate::stream::conformance`] has a suite that tells whether a sink keeps what is asked of it here, with an example of a sink.
 pub trait TwoPhaseCommitSink: Send + Sync {
     /// The job is `owner`'s now. `committed` is what the last commit names of this sink (none if the job has never committed): it is
-    /// committed here if it was not yet. Whatever else this job has staged is aborted; what other jobs have staged stays.
+    /// committed here if it was not yet. Whatever else this job has staged in an older epoch is aborted. What other jobs have staged
+    /// stays, and what was staged in a newer epoch: an instance that was paused may come here when another one has taken the job over.
     ///
     /// # Errors
     /// Refused, where it can be told: there is visible output of a job that has never committed.
@@ -64,7 +65,7 @@ pub trait TwoPhaseCommitSink: Send + Sync {
     fn begin(&self, owner: &Owner) -> Result<Box<dyn SinkTransaction>, Failure>;
 
     /// Makes visible what was staged under these names, in this order. May be called any number of times, also by a later process that
-    /// does not know whether it was done.
+    /// does not know whether it was done, and by two processes at the same time.
     fn commit(&self, staged: &[String]) -> Result<(), Failure>;
 
     /// What it is and where, in a few words.

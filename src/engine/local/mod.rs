@@ -29,6 +29,7 @@ mod cluster;
 mod commit_log;
 mod connect;
 mod durable;
+mod sinks;
 #[cfg(test)]
 mod tests;
 mod transactions;
@@ -37,3 +38,4 @@ pub use cluster::LocalCluster;
 pub use commit_log::{CommitLog, Committed, Publication};
 pub use connect::{LocalSource, Owner, Sink, SinkTransaction, SinkWriter, TwoPhaseCommitSink};
 pub use durable::{replace, sync_folder};
+pub(super) use sinks::{Sinks, Staging, publish, recover, warn};

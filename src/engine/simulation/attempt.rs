@@ -6,7 +6,7 @@
 use super::{
     checks::WAITS,
     fate::ProcessId,
-    job::{INPUT, OUTPUT, State, Tables},
+    job::{INPUT, State, Tables},
     process::Knobs,
     scene::{GROUP, Scene},
     tasks::{Outputs, Report, Source, Writer, next},
@@ -16,7 +16,6 @@ use crate::checkpoint::{Collector, Manifest, Retention, Uploaded};
 use crate::engine::{
     checkpointer::{Checkpointer, Request},
     clock::Clock,
-    cluster::Cluster,
     committer::commit,
     coordinator::{Ask, Bounds, Driver, Ending, Input, Links, Setup},
     event::{SourceCommand, TaskEvent},
@@ -30,7 +29,9 @@ use crate::engine::{
     stop::Stop,
 };
 use crate::observe::Metrics;
-use crate::protocol::{CommitPermit, Coordinator, Failure, Plan as CorePlan, Positions, TopicPartition, transactional_ids};
+use crate::protocol::{
+    Carrier, CommitPermit, Coordinator, Failure, Plan as CorePlan, Positions, TopicPartition, transactional_ids,
+};
 use crate::state::Horizon;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use std::{
@@ -48,8 +49,8 @@ const MAX_PARALLELISM: u16 = 8;
 /// So often the driver may be due without time passing.
 const IN_VAIN: u32 = 100;
 
-/// The graph, as far as recovery and manifests look at it.
-fn plan() -> Plan {
+/// The graph, as far as recovery and manifests look at it, with the ends of `ends`.
+fn plan(ends: Plan) -> Plan {
     let run = |_: &mut crate::engine::context::TaskContext| Ok(());
     let vertex = Vertex {
         name: "counts".to_owned(),
@@ -58,7 +59,7 @@ fn plan() -> Plan {
         operators: vec!["counts".to_owned()],
         run: Arc::new(run),
     };
-    Plan { vertices: vec![vertex], edges: Vec::new(), topics: vec![OUTPUT.to_owned()], ..Plan::default() }
+    Plan { vertices: vec![vertex], ..ends }
 }
 
 /// The fibers of an attempt and the ways to wake them.
@@ -91,8 +92,8 @@ pub(super) fn attempt(scene: &Scene, process: ProcessId, knobs: &Knobs, stopping
     scene.world.record(format_args!("process {}: attempt {number} {knobs:?}", process.0));
     let stop = Stop::new();
     let storage = scene.storage(number)?;
-    let (ids, plan) = (transactional_ids(GROUP, knobs.producers), plan());
-    let cluster = scene.cluster(knobs, process);
+    let (cluster, ends) = scene.ends(knobs, process);
+    let (ids, plan) = (transactional_ids(GROUP, knobs.producers), plan(ends));
     let identity = Identity {
         job: &scene.job,
         group: GROUP,
@@ -102,7 +103,7 @@ pub(super) fn attempt(scene: &Scene, process: ProcessId, knobs: &Knobs, stopping
         restore: None,
         from: None,
     };
-    let Recovered { base, next, positions, mut transactions } = recover(&cluster, &storage, identity, &stop)?;
+    let Recovered { base, next, positions, mut transactions, carrier, epoch } = recover(&*cluster, &storage, identity, &stop)?;
     let (mut tables, mut uploaded) = (Tables::default(), Uploaded::nothing());
     if let Some(manifest) = base.manifest().filter(|manifest| !manifest.files.is_empty()) {
         let folder = scene.folder(number, "restored");
@@ -141,9 +142,11 @@ pub(super) fn attempt(scene: &Scene, process: ProcessId, knobs: &Knobs, stopping
     let (report, halted) = (fibers.report.clone(), stop.clone());
     let writer = fibers.start("writer", move || writer.run(&report, &halted));
     let (report, halted, permitted_to) = (fibers.report.clone(), stop.clone(), permitted.clone());
-    let committer = fibers.start("committer", move || run_committer(&permitted_to, &to_commit, &report, &halted));
+    let committing = carrier.clone();
+    let committer = fibers.start("committer", move || run_committer(&permitted_to, &to_commit, &committing, &report, &halted));
     let (report, halted) = (fibers.report.clone(), stop.clone());
-    let sink = fibers.start("sink", move || run_sink(gate, transactions, &sealed, committer, &report, &halted));
+    let topics = plan.topics.clone();
+    let sink = fibers.start("sink", move || run_sink((gate, topics), transactions, &sealed, committer, &report, &halted));
     let retention = Retention { retained: knobs.retained, grace: Duration::ZERO };
     let collector = Collector::new(storage.clone(), retention);
     let checkpointer = Checkpointer::new(storage.clone(), uploaded, collector, knobs.schedule.timeout);
@@ -176,7 +179,8 @@ pub(super) fn attempt(scene: &Scene, process: ProcessId, knobs: &Knobs, stopping
     let sources = commands.iter().map(|(sender, ..)| (INPUT.into(), sender.clone())).collect();
     let links = Links { sources, checkpointer: requests, permits };
     let core = Coordinator::new(CorePlan { job: scene.job.clone(), tasks, next, base: base_ref, positions: positions.clone() });
-    let blueprint = blueprint(scene, knobs, ids, plan, tasks, positions, base.manifest());
+    let mut blueprint = blueprint(scene, knobs, ids, plan, tasks, positions, base.manifest());
+    (blueprint.carrier, blueprint.epoch) = (carrier, epoch);
     let clock = scene.clone();
     let mut driver = Driver::new(Setup {
         core,
@@ -259,7 +263,7 @@ fn shares(positions: &Positions, sources: usize) -> Vec<Positions> {
 }
 
 fn run_sink(
-    inputs: Vec<Receiver<Outputs>>,
+    (inputs, topics): (Vec<Receiver<Outputs>>, Vec<String>),
     transactions: Box<dyn Transactions>,
     sealed: &Sender<Sealed>,
     committer: FiberId,
@@ -273,15 +277,18 @@ fn run_sink(
             Incoming::Batch(batch) => {
                 for (key, value) in batch {
                     let (key, value) = (Some(key.as_bytes()), Some(value.as_bytes()));
-                    epochs.send(&Outgoing { topic: OUTPUT, key, value, headers: &[] })?;
+                    for topic in &topics {
+                        epochs.send(&Outgoing { topic, key, value, headers: &[] })?;
+                    }
                 }
             }
             Incoming::Barrier(barrier) => {
                 let (flushed, records) = epochs.close(barrier)?;
+                let staged = flushed.transaction.staged();
                 let _ = sealed.send(flushed);
                 report.world.notify(committer);
                 let stall = Duration::ZERO;
-                report.send(TaskEvent::OutputFlushed { checkpoint: barrier.checkpoint, records, stall });
+                report.send(TaskEvent::OutputFlushed { checkpoint: barrier.checkpoint, records, staged, stall });
             }
             Incoming::Mark(_) | Incoming::End => {}
             Incoming::Nothing => report.world.wait(None),
@@ -289,10 +296,16 @@ fn run_sink(
     }
 }
 
-fn run_committer(permits: &Receiver<CommitPermit>, sealed: &Receiver<Sealed>, report: &Report, stop: &Stop) -> Result<(), Halt> {
+fn run_committer(
+    permits: &Receiver<CommitPermit>,
+    sealed: &Receiver<Sealed>,
+    carrier: &Carrier,
+    report: &Report,
+    stop: &Stop,
+) -> Result<(), Halt> {
     while let Some(permit) = next(&report.world, permits, stop) {
         let Some(sealed) = next(&report.world, sealed, stop) else { break };
-        report.send(commit(permit, sealed)?);
+        report.send(commit(permit, carrier, sealed)?);
     }
     Err(Halt::Stopped)
 }

@@ -3,6 +3,7 @@
 
 use super::{
     broker::{Broker, Record},
+    files::Folder,
     job::{self, Counts, INPUT, Tables},
     world::World,
 };
@@ -17,8 +18,9 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// Names of the checks, as the model has them.
+/// Names of the checks, as the model has them; the second one is only of jobs with files.
 pub(super) const OUTPUTS: &str = "outputs are the fold of the committed input, each once";
+pub(super) const FILES: &str = "files hold what is committed, each once";
 pub(super) const NAMED: &str = "what Kafka names is durable and whole";
 pub(super) const STATE: &str = "the state is the fold of its input";
 pub(super) const OWNERS: &str = "one owner's commits";
@@ -39,6 +41,8 @@ struct Seen {
     /// Of the broker's commits, how many have been looked at.
     taken: usize,
     offsets: Offsets,
+    /// The right output of every record, as of the last commit.
+    inputs: BTreeMap<TopicPartition, Vec<String>>,
 }
 
 /// Clones are the same ones.
@@ -47,13 +51,15 @@ pub(super) struct Checks {
     world: World,
     bucket: Bucket,
     job: JobName,
+    /// Of a job that writes to it as well.
+    folder: Option<Folder>,
     seen: Arc<Mutex<Seen>>,
 }
 
 impl Checks {
-    /// Checks over `bucket`.
-    pub(super) fn new(world: &World, bucket: &Bucket, job: &JobName) -> Self {
-        Self { world: world.clone(), bucket: bucket.clone(), job: job.clone(), seen: Arc::default() }
+    /// Checks over `bucket`, and over `folder` if the job writes to one.
+    pub(super) fn new(world: &World, bucket: &Bucket, job: &JobName, folder: Option<Folder>) -> Self {
+        Self { world: world.clone(), bucket: bucket.clone(), job: job.clone(), folder, seen: Arc::default() }
     }
 
     /// After a request that the broker has carried out.
@@ -64,6 +70,8 @@ impl Checks {
             return;
         }
         seen.offsets.clone_from(&broker.offsets);
+        seen.inputs =
+            partitions(broker).map(|(partition, log)| (partition.clone(), expected(partition.partition, log))).collect();
         for (number, committed) in broker.commits.iter().enumerate().skip(first) {
             // The request with the offsets was on its way twice, and came once more after the commit: it opened a transaction without
             // records. The commit was asked for again, its answer being lost, and ended that one. It is the same id with the same
@@ -85,6 +93,7 @@ impl Checks {
         // Outputs first: they are what readers see.
         self.must(OUTPUTS, self.outputs(broker));
         self.must(NAMED, self.named(&offsets).map(drop));
+        self.must(FILES, self.files(&offsets));
         self.must(STATE, self.state(broker, &offsets));
         self.must(OWNERS, invariants::commits_form_a_chain(commits));
     }
@@ -93,6 +102,33 @@ impl Checks {
     pub(super) fn after_deletion(&self) {
         let offsets = super::world::lock(&self.seen).offsets.clone();
         self.must(NAMED, self.named(&offsets).map(drop));
+        self.must(FILES, self.files(&offsets));
+    }
+
+    /// When everything is given out.
+    pub(super) fn at_the_end(&self) {
+        let left = self.folder.as_ref().is_some_and(Folder::has_staged);
+        self.must(FILES, if left { Err(Violation::new("something is staged still")) } else { Ok(()) });
+    }
+
+    /// How far the input is committed.
+    pub(super) fn committed(&self) -> Positions {
+        self.positions(&super::world::lock(&self.seen).offsets.clone())
+    }
+
+    /// The same for these offsets: an anchor is none, and what is not Kafka's is in the manifest only.
+    fn positions(&self, offsets: &Offsets) -> Positions {
+        let pointer = offsets.values().find_map(|offset| offset.metadata.parse::<Pointer>().ok());
+        let manifest = pointer.and_then(|pointer| self.manifest(&pointer).ok());
+        let mut positions = Positions::new();
+        if let Some((manifest, _)) = manifest {
+            let only_here = manifest.only_here();
+            positions = manifest.positions();
+            positions.retain(|partition, _| only_here.contains(partition));
+        }
+        let input = offsets.iter().filter(|(at, _)| &*at.topic == INPUT);
+        positions.extend(input.map(|(at, offset)| (at.clone(), offset.offset)));
+        positions
     }
 
     /// Commits so far.
@@ -107,27 +143,19 @@ impl Checks {
     }
 
     fn outputs(&self, broker: &Broker) -> Result<(), Violation> {
-        let begin: Positions = partitions(broker).map(|(partition, _)| (partition, 0)).collect();
-        let committed: Positions = broker.offsets.iter().map(|(partition, at)| (partition.clone(), at.offset)).collect();
-        let mut seen = Vec::new();
-        let mut wanted: BTreeMap<TopicPartition, Vec<String>> = BTreeMap::new();
-        for (partition, log) in partitions(broker) {
-            wanted.insert(partition.clone(), expected(partition.partition, log));
-        }
-        for written in broker.visible() {
-            let value = String::from_utf8_lossy(&written.value);
-            let mut parts = value.split(':').map(str::parse::<i64>);
-            let (Some(Ok(partition)), Some(Ok(offset))) = (parts.next(), parts.next()) else {
-                return Err(Violation::new(format!("{value:?} is no output of the job")));
-            };
-            let partition = TopicPartition::new(INPUT, i32::try_from(partition).unwrap_or(-1));
-            let right = wanted.get(&partition).and_then(|all| all.get(usize::try_from(offset).ok()?));
-            if right.is_none_or(|right| *right != value) {
-                return Err(Violation::new(format!("output {value}: {right:?} is right")));
-            }
-            seen.push((partition, offset));
-        }
-        invariants::each_once_in_order(&begin, &committed, seen)
+        let wanted = super::world::lock(&self.seen).inputs.clone();
+        let values = broker.visible().map(|written| String::from_utf8_lossy(&written.value).into_owned());
+        each_once(&wanted, &self.positions(&broker.offsets), values)
+    }
+
+    /// What readers of the files see, and will see once what is committed is published.
+    fn files(&self, offsets: &Offsets) -> Result<(), Violation> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let pointer = offsets.values().find_map(|offset| offset.metadata.parse::<Pointer>().ok());
+        let manifest = pointer.and_then(|pointer| self.manifest(&pointer).ok());
+        let named: Vec<String> = manifest.into_iter().flat_map(|(manifest, _)| manifest.staged.into_values().flatten()).collect();
+        let wanted = super::world::lock(&self.seen).inputs.clone();
+        each_once(&wanted, &self.positions(offsets), folder.published_with(&named))
     }
 
     /// The committed checkpoint, if there is one: its manifest and its files.
@@ -139,7 +167,11 @@ impl Checks {
             [one] => one,
             _ => return Err(Violation::new(format!("the partitions do not agree on the checkpoint: {pointers:?}"))),
         };
-        let positions: Positions = offsets.iter().map(|(partition, at)| (partition.clone(), at.offset)).collect();
+        let anchors = offsets.iter().filter(|(at, _)| &*at.topic != INPUT);
+        if let Some((at, offset)) = anchors.into_iter().find(|(_, at)| at.offset != pointer.checkpoint.0 as i64) {
+            return Err(Violation::new(format!("{} is committed as {} of {at}", pointer.checkpoint, offset.offset)));
+        }
+        let positions = self.positions(offsets);
         let named = Named { checkpoint: pointer.checkpoint, hash: pointer.hash.clone(), offsets: &positions };
         let Ok((manifest, reference)) = self.manifest(pointer) else {
             return Err(invariants::named_is_restorable(&named, None::<&Kept<'_, _, _, String>>, |_| true)
@@ -201,4 +233,27 @@ fn expected(partition: i32, log: &[Record]) -> Vec<String> {
         all.push(job::output(partition, offset, &record.key, *count));
     }
     all
+}
+
+/// Of these values each is the right output of a record, and there is one for each record that is committed, in order.
+fn each_once(
+    wanted: &BTreeMap<TopicPartition, Vec<String>>,
+    committed: &Positions,
+    values: impl IntoIterator<Item = String>,
+) -> Result<(), Violation> {
+    let begin: Positions = wanted.keys().map(|partition| (partition.clone(), 0)).collect();
+    let mut seen = Vec::new();
+    for value in values {
+        let mut parts = value.split(':').map(str::parse::<i64>);
+        let (Some(Ok(partition)), Some(Ok(offset))) = (parts.next(), parts.next()) else {
+            return Err(Violation::new(format!("{value:?} is no output of the job")));
+        };
+        let partition = TopicPartition::new(INPUT, i32::try_from(partition).unwrap_or(-1));
+        let right = wanted.get(&partition).and_then(|all| all.get(usize::try_from(offset).ok()?));
+        if right.is_none_or(|right| *right != value) {
+            return Err(Violation::new(format!("output {value}: {right:?} is right")));
+        }
+        seen.push((partition, offset));
+    }
+    invariants::each_once_in_order(&begin, committed, seen)
 }

@@ -9,8 +9,8 @@ use crate::engine::{
     stop::Stop,
 };
 use crate::protocol::{
-    CheckpointId, Command, CommitPermit, Coordinator, Event, Failure, FailureKind, ManifestHash, ManifestRef, Plan, Positions,
-    TopicPartition, Trigger, transactional_ids,
+    Carrier, CheckpointId, Command, CommitPermit, Coordinator, Event, Failure, FailureKind, ManifestHash, ManifestRef, Plan,
+    Positions, TopicPartition, Trigger, transactional_ids,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -59,7 +59,7 @@ pub(super) fn fill_with_gaps(ground: &dyn Ground) {
     for number in 1..=20 {
         let flushed = one.flushed(ground, &["first", "second"]);
         if number % 3 > 0 {
-            assert_eq!(flushed.commit(permit(ground, number, [1, 1])), CommitOutcome::Committed);
+            assert_eq!(flushed.commit(permit(ground, number, [1, 1]), &Carrier::default()), CommitOutcome::Committed);
         }
     }
 }
@@ -135,7 +135,7 @@ fn all_or_nothing(ground: &dyn Ground) {
     let flushed = one.flushed(ground, &["a", "b"]);
     assert_eq!(ground.outputs(), Vec::<String>::new());
     assert_eq!(one.committed(ground), [(0, None), (1, None)].into());
-    assert_eq!(flushed.commit(permit(ground, 1, [3, 4])), CommitOutcome::Committed);
+    assert_eq!(flushed.commit(permit(ground, 1, [3, 4]), &Carrier::default()), CommitOutcome::Committed);
     assert_eq!(ground.outputs(), ["a", "b"]);
     assert_eq!(one.committed(ground), [(0, Some((3, pointer(1)))), (1, Some((4, pointer(1))))].into());
 }
@@ -144,7 +144,10 @@ fn positions(ground: &dyn Ground) {
     let mut one = Instance::start(ground, 2);
     for (number, positions) in [(1, [0, 0]), (2, [5, 0]), (3, [5, 0]), (4, [5, 9])] {
         // No output: only offsets.
-        assert_eq!(one.flushed(ground, &[]).commit(permit(ground, number, positions)), CommitOutcome::Committed);
+        assert_eq!(
+            one.flushed(ground, &[]).commit(permit(ground, number, positions), &Carrier::default()),
+            CommitOutcome::Committed
+        );
         let both = |index: usize| Some((positions[index], pointer(number)));
         assert_eq!(one.committed(ground), [(0, both(0)), (1, both(1))].into());
     }
@@ -156,7 +159,7 @@ fn given_up(ground: &dyn Ground) {
     let mut one = Instance::start(ground, 2);
     drop(one.open(ground, &["dropped while open"]).unwrap());
     drop(one.flushed(ground, &["dropped when flushed"]));
-    assert_eq!(one.flushed(ground, &["kept"]).commit(permit(ground, 1, [1, 1])), CommitOutcome::Committed);
+    assert_eq!(one.flushed(ground, &["kept"]).commit(permit(ground, 1, [1, 1]), &Carrier::default()), CommitOutcome::Committed);
     assert_eq!(ground.outputs(), ["kept"]);
 }
 
@@ -164,9 +167,9 @@ fn replaced(ground: &dyn Ground) {
     let mut old = Instance::start(ground, 2);
     let flushed = old.flushed(ground, &["old"]);
     let mut new = Instance::start(ground, 2);
-    fenced(flushed.commit(permit(ground, 1, [9, 9])));
+    fenced(flushed.commit(permit(ground, 1, [9, 9]), &Carrier::default()));
     assert_eq!(new.committed(ground), [(0, None), (1, None)].into());
-    assert_eq!(new.flushed(ground, &["new"]).commit(permit(ground, 1, [1, 1])), CommitOutcome::Committed);
+    assert_eq!(new.flushed(ground, &["new"]).commit(permit(ground, 1, [1, 1]), &Carrier::default()), CommitOutcome::Committed);
     assert_eq!(ground.outputs(), ["new"]);
     assert_eq!(new.committed(ground), [(0, Some((1, pointer(1)))), (1, Some((1, pointer(1))))].into());
 }
@@ -178,7 +181,7 @@ fn left_open(ground: &dyn Ground) {
     let mut new = Instance::start(ground, 2);
     // Neither the offsets nor the outputs wait for a time-out.
     assert_eq!(new.committed(ground), [(0, None), (1, None)].into());
-    assert_eq!(new.flushed(ground, &["new"]).commit(permit(ground, 1, [1, 1])), CommitOutcome::Committed);
+    assert_eq!(new.flushed(ground, &["new"]).commit(permit(ground, 1, [1, 1]), &Carrier::default()), CommitOutcome::Committed);
     assert_eq!(ground.outputs(), ["new"]);
 }
 
@@ -190,7 +193,7 @@ fn does_not_come_back(ground: &dyn Ground) {
     drop(used);
     let failure = old.open(ground, &["old"]).and_then(|open| open.flush().map(drop)).unwrap_err();
     assert_eq!(failure.kind, FailureKind::Fenced, "{failure}");
-    assert_eq!(transaction.commit(permit(ground, 1, [1, 1])), CommitOutcome::Committed);
+    assert_eq!(transaction.commit(permit(ground, 1, [1, 1]), &Carrier::default()), CommitOutcome::Committed);
     assert_eq!(ground.outputs(), ["new"]);
 }
 
@@ -199,10 +202,10 @@ fn former_ids(ground: &dyn Ground) {
     let transactions: Vec<_> = (0..3).map(|_| large.flushed(ground, &["old"])).collect();
     let mut small = Instance::with(ground, 1, &transactional_ids(ground.group(), 3), LONG);
     for transaction in transactions {
-        fenced(transaction.commit(permit(ground, 1, [9, 9])));
+        fenced(transaction.commit(permit(ground, 1, [9, 9]), &Carrier::default()));
     }
     assert_eq!(small.committed(ground), [(0, None), (1, None)].into());
-    assert_eq!(small.flushed(ground, &["new"]).commit(permit(ground, 1, [1, 1])), CommitOutcome::Committed);
+    assert_eq!(small.flushed(ground, &["new"]).commit(permit(ground, 1, [1, 1]), &Carrier::default()), CommitOutcome::Committed);
     assert_eq!(ground.outputs(), ["new"]);
 }
 
@@ -212,12 +215,12 @@ fn later_ids(ground: &dyn Ground) {
     let second = large.flushed(ground, &["second"]);
     let mut small = Instance::start(ground, 1);
     small.transactions.fence(&transactional_ids(ground.group(), 3).into_iter().skip(1).collect()).unwrap();
-    fenced(second.commit(permit(ground, 1, [9, 9])));
+    fenced(second.commit(permit(ground, 1, [9, 9]), &Carrier::default()));
     // To fence nothing asks whether the job is still ours.
     small.transactions.fence(&BTreeSet::new()).unwrap();
     let lost = large.transactions.fence(&BTreeSet::new()).unwrap_err();
     assert_eq!(lost.kind, FailureKind::Fenced, "{lost}");
-    assert_eq!(small.flushed(ground, &["new"]).commit(permit(ground, 1, [1, 1])), CommitOutcome::Committed);
+    assert_eq!(small.flushed(ground, &["new"]).commit(permit(ground, 1, [1, 1]), &Carrier::default()), CommitOutcome::Committed);
     assert_eq!(ground.outputs(), ["new"]);
 }
 
@@ -226,7 +229,7 @@ fn first_id(ground: &dyn Ground) {
     let first = large.flushed(ground, &["old"]);
     // It knows of one id only, and of no manifest.
     let _small = Instance::start(ground, 1);
-    fenced(first.commit(permit(ground, 1, [9, 9])));
+    fenced(first.commit(permit(ground, 1, [9, 9]), &Carrier::default()));
 }
 
 fn too_long(ground: &dyn Ground) {
@@ -234,11 +237,14 @@ fn too_long(ground: &dyn Ground) {
     let flushed = one.flushed(ground, &["late"]);
     // The broker looks for such transactions every ten seconds.
     ground.wait(Duration::from_secs(16));
-    let outcome = flushed.commit(permit(ground, 1, [9, 9]));
+    let outcome = flushed.commit(permit(ground, 1, [9, 9]), &Carrier::default());
     assert!(matches!(outcome, CommitOutcome::Unknown(_)), "the job is ours still: {outcome:?}");
     let mut again = Instance::start(ground, 2);
     assert_eq!(again.committed(ground), [(0, None), (1, None)].into());
-    assert_eq!(again.flushed(ground, &["again"]).commit(permit(ground, 1, [1, 1])), CommitOutcome::Committed);
+    assert_eq!(
+        again.flushed(ground, &["again"]).commit(permit(ground, 1, [1, 1]), &Carrier::default()),
+        CommitOutcome::Committed
+    );
     assert_eq!(ground.outputs(), ["again"]);
 }
 
@@ -248,7 +254,7 @@ fn in_turn(ground: &dyn Ground) {
     for number in 1..=6_u64 {
         let values = [format!("{number}a"), format!("{number}b")];
         let flushed = one.flushed(ground, &values.each_ref().map(String::as_str));
-        assert_eq!(flushed.commit(permit(ground, number, [number as i64, 0])), CommitOutcome::Committed);
+        assert_eq!(flushed.commit(permit(ground, number, [number as i64, 0]), &Carrier::default()), CommitOutcome::Committed);
         wanted.extend(values);
     }
     assert_eq!(ground.outputs(), wanted);

@@ -2,6 +2,7 @@
 
 use super::{
     broker::Record,
+    files::Ends,
     job::INPUT,
     process::{Ended, Knobs, Process},
     scene::{GROUP, Scene, Weather},
@@ -15,7 +16,7 @@ use std::{collections::BTreeSet, time::Duration};
 /// Plays `script` in a world without faults.
 fn world(script: impl FnOnce(&Scene)) {
     let chronicle = World::run(1, None, true, |world| {
-        let scene = Scene::new(world, 1);
+        let scene = Scene::new(world, 1, Ends::Kafka);
         scene.network.inside(|broker| {
             let log = (0..20).map(|_| Record { key: "a".to_owned() }).collect();
             broker.inputs.insert(INPUT.to_owned(), vec![log]);

@@ -19,6 +19,7 @@ mod checks;
 mod cluster;
 mod conformance;
 mod fate;
+mod files;
 mod grounds;
 mod histories;
 mod job;

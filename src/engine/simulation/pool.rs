@@ -14,7 +14,7 @@ use crate::engine::{
     stop::Stop,
 };
 use crate::protocol::{
-    CommitPermit, Failure, FailureKind, Positions, TopicPartition,
+    Carrier, CommitPermit, Failure, FailureKind, Positions, TopicPartition,
     mutant::{self, Mutant},
 };
 use std::{
@@ -318,11 +318,11 @@ impl OpenTransaction for Held {
 }
 
 impl FlushedTransaction for Held {
-    fn commit(mut self: Box<Self>, permit: CommitPermit) -> CommitOutcome {
+    fn commit(mut self: Box<Self>, permit: CommitPermit, carrier: &Carrier) -> CommitOutcome {
         let Some(producer) = self.producer.take() else { return CommitOutcome::Unknown("used twice".to_owned()) };
         let (id, epoch) = (producer.id.clone(), producer.epoch);
         let patience = self.pool.settings.transaction_timeout;
-        let (positions, metadata) = (permit.positions().clone(), permit.metadata().to_owned());
+        let (positions, metadata) = (carrier.offsets(&permit).into_owned(), permit.metadata().to_owned());
         let name = id.clone();
         let add = move |broker: &mut super::broker::Broker, now| broker.add_offsets((&name, epoch), &positions, &metadata, now);
         let doing = format!("offsets of {} with {id} epoch {epoch}", permit.checkpoint());

@@ -5,6 +5,8 @@ use super::{
     checks::Checks,
     cluster::SimulatedCluster,
     fate::ProcessId,
+    files::{Ends, FILES, FilesSink, FilesSource, Folder},
+    job::{INPUT, OUTPUT},
     network::{self, Network},
     process::Knobs,
     store::SimulatedStore,
@@ -14,13 +16,14 @@ use crate::checkpoint::{
     Connected, Executor, Storage,
     faulty::{self, Bucket, FaultyStore},
 };
+use crate::engine::{cluster::Cluster, mixed_cluster::MixedCluster, plan::Plan};
 use crate::protocol::{Failure, JobName};
 use object_store::path::Path as ObjectPath;
 use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Instant,
 };
@@ -80,15 +83,18 @@ pub(super) struct Scene {
     pub(super) network: Network,
     pub(super) checks: Checks,
     pub(super) job: JobName,
+    pub(super) ends: Ends,
+    pub(super) output: Folder,
     shared: Arc<Shared>,
 }
 
 impl Scene {
-    /// A broker without topics and an empty store.
-    pub(super) fn new(world: &World, seed: u64) -> Self {
+    /// A broker without topics and an empty store, for a job with these ends.
+    pub(super) fn new(world: &World, seed: u64, ends: Ends) -> Self {
         let job: JobName = "counts".parse().expect("a name");
         let bucket = Bucket::default();
-        let checks = Checks::new(world, &bucket, &job);
+        let output = Folder::default();
+        let checks = Checks::new(world, &bucket, &job, (ends != Ends::Kafka).then(|| output.clone()));
         let look = checks.clone();
         let network = Network::new(world, Broker::new(seed), move |broker, _| look.after_request(broker));
         let shared = Shared {
@@ -101,7 +107,7 @@ impl Scene {
             seed,
             began: Instant::now(),
         };
-        Self { world: world.clone(), network, checks, job, shared: Arc::new(shared) }
+        Self { world: world.clone(), network, checks, job, ends, output, shared: Arc::new(shared) }
     }
 
     /// From now on it is like this, for all.
@@ -139,6 +145,22 @@ impl Scene {
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).max_blocking_threads(1).build();
         let runtime = runtime.map_err(|error| Failure::fatal(format!("no runtime: {error}")))?;
         Storage::over(connected, &self.job, Executor::Own(Arc::new(runtime)), format!("{attempt:08x}")).claim()
+    }
+
+    /// What the job reads and writes, as a process sees it: the cluster, and the ends of the graph.
+    pub(super) fn ends(&self, knobs: &Knobs, process: ProcessId) -> (Box<dyn Cluster>, Plan) {
+        let (cluster, mut plan) = (self.cluster(knobs, process), Plan::default());
+        plan.topics.push(OUTPUT.to_owned());
+        if self.ends == Ends::Kafka {
+            return (Box::new(cluster), plan);
+        }
+        let (world, folder, checks) = (self.world.clone(), self.output.clone(), self.checks.clone());
+        plan.topics.push(FILES.to_owned());
+        plan.sinks.insert(FILES.to_owned(), Arc::new(FilesSink { world, folder, checks, epoch: AtomicU64::new(0) }));
+        if self.ends == Ends::FromFiles {
+            plan.sources.insert(INPUT.to_owned(), Arc::new(FilesSource(cluster.clone())));
+        }
+        (Box::new(MixedCluster::over(&self.job, cluster, &plan)), plan)
     }
 
     /// The broker as a process sees it.

@@ -4,6 +4,7 @@ use super::{
     broker::Record,
     checks::RECOVERS,
     fate::Fate,
+    files::Ends,
     job::INPUT,
     process::{Ended, Knobs, Process},
     scene::{Scene, Weather},
@@ -27,11 +28,11 @@ pub(super) struct Outcome {
     pub(super) records: usize,
 }
 
-/// Plays `seed`, with one deliberate bug if one is given.
-pub(super) fn play(seed: u64, mutant: Option<Mutant>, keep_lines: bool) -> Outcome {
+/// Plays `seed` for a job with these ends, with one deliberate bug if one is given.
+pub(super) fn play(ends: Ends, seed: u64, mutant: Option<Mutant>, keep_lines: bool) -> Outcome {
     let (mut commits, mut attempts, mut records) = (0, 0, 0);
     let chronicle = World::run(seed, mutant, keep_lines, |world| {
-        let scene = Scene::new(world, seed);
+        let scene = Scene::new(world, seed, ends);
         let partitions = usize::try_from(1 + world.dice(3)).unwrap_or(1);
         scene.network.inside(|broker| broker.inputs.insert(INPUT.to_owned(), vec![Vec::new(); partitions]));
         befall(&scene);
@@ -114,10 +115,9 @@ fn recover(scene: &Scene) {
         Some(Ended::Finished) => {}
         other => return world.violated(RECOVERS, format_args!("the last process: {other:?}")),
     }
-    let (committed, wanted): (i64, usize) = scene.network.inside(|broker| {
-        let committed = broker.offsets.values().map(|offset| offset.offset).sum();
-        (committed, broker.inputs.values().flatten().map(Vec::len).sum())
-    });
+    scene.checks.at_the_end();
+    let committed: i64 = scene.checks.committed().values().sum();
+    let wanted: usize = scene.network.inside(|broker| broker.inputs.values().flatten().map(Vec::len).sum());
     if usize::try_from(committed) != Ok(wanted) {
         world.violated(RECOVERS, format_args!("{committed} records of {wanted} were given out"));
     }

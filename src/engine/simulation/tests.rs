@@ -1,6 +1,9 @@
 //! What is played, and what is caught.
 
-use super::seed::{Outcome, play};
+use super::{
+    files::Ends,
+    seed::{Outcome, play},
+};
 use crate::protocol::mutant::Mutant;
 use std::{
     collections::BTreeMap,
@@ -19,12 +22,14 @@ fn threads() -> usize {
 }
 
 /// The command that plays one seed and shows it.
-fn replay(seed: u64, mutant: Option<Mutant>) -> String {
-    mutant.map_or_else(|| format!("make simulate SEED={seed}"), |mutant| format!("make simulate SEED={seed} MUTANT={mutant:?}"))
+fn replay(ends: Ends, seed: u64, mutant: Option<Mutant>) -> String {
+    let mutant = mutant.map_or_else(String::new, |mutant| format!(" MUTANT={mutant:?}"));
+    format!("make simulate ENDS={ends:?} SEED={seed}{mutant}")
 }
 
 /// Plays all seeds; gives out those that failed, in order.
 fn play_all(
+    ends: Ends,
     seeds: std::ops::Range<u64>,
     mutant: Option<Mutant>,
     done: impl Fn(u64, &Outcome) -> bool + Sync,
@@ -39,7 +44,7 @@ fn play_all(
                     if seed >= seeds.end {
                         return;
                     }
-                    let outcome = play(seed, mutant, false);
+                    let outcome = play(ends, seed, mutant, false);
                     let go_on = done(seed, &outcome);
                     if outcome.chronicle.violation.is_some() {
                         failed.lock().unwrap().push((seed, outcome));
@@ -94,9 +99,9 @@ impl Sum {
     }
 }
 
-fn must_hold(seeds: std::ops::Range<u64>, mutant: Option<Mutant>, progress: Option<u64>) {
+fn must_hold(ends: Ends, seeds: std::ops::Range<u64>, mutant: Option<Mutant>, progress: Option<u64>) {
     let (started, sum) = (Instant::now(), Sum::default());
-    let failed = play_all(seeds, mutant, |_, outcome| {
+    let failed = play_all(ends, seeds, mutant, |_, outcome| {
         let done = sum.add(outcome);
         if progress.is_some_and(|every| done % every == 0) {
             println!("{}", sum.show(started.elapsed()));
@@ -107,31 +112,42 @@ fn must_hold(seeds: std::ops::Range<u64>, mutant: Option<Mutant>, progress: Opti
     sum.counts.lock().unwrap().iter().for_each(|(what, count)| println!("    {count:>9} {what}"));
     for (seed, outcome) in &failed {
         let (check, facts) = outcome.chronicle.violation.as_ref().unwrap();
-        println!("seed {seed}: {check}: {facts}\n    replay: {}", replay(*seed, mutant));
+        println!("seed {seed}: {check}: {facts}\n    replay: {}", replay(ends, *seed, mutant));
     }
-    assert!(failed.is_empty(), "{} seeds failed; the first: {}", failed.len(), replay(failed[0].0, mutant));
+    assert!(failed.is_empty(), "{} seeds failed; the first: {}", failed.len(), replay(ends, failed[0].0, mutant));
 }
 
 #[test]
 fn the_invariants_hold_whatever_befalls_the_job() {
-    must_hold(0..SEEDS, None, None);
+    must_hold(Ends::Kafka, 0..SEEDS, None, None);
+}
+
+#[test]
+fn they_hold_for_a_job_that_writes_files_beside_its_topic() {
+    must_hold(Ends::WithFiles, 0..SEEDS, None, None);
+}
+
+#[test]
+fn they_hold_for_a_job_that_reads_no_topic() {
+    must_hold(Ends::FromFiles, 0..SEEDS, None, None);
 }
 
 /// What the long run has found once: a request that came twice, around a commit that was asked for twice.
 #[test]
 fn the_invariants_hold_in_histories_that_were_hard_once() {
-    must_hold(16_665..16_666, None, None);
+    must_hold(Ends::Kafka, 16_665..16_666, None, None);
 }
 
 #[test]
 fn the_same_seed_is_the_same_history() {
-    for seed in [1, 7, 42, 99, 12_345] {
-        let (one, other) = (play(seed, None, true), play(seed, None, true));
+    for (ends, seed) in [1, 7, 42, 99, 12_345].map(|seed| (Ends::Kafka, seed)).into_iter().chain([(Ends::FromFiles, 3)]) {
+        let (one, other) = (play(ends, seed, None, true), play(ends, seed, None, true));
         let differ = one.chronicle.lines.iter().zip(&other.chronicle.lines).find(|(one, other)| one != other);
         assert_eq!(one.chronicle.hash, other.chronicle.hash, "seed {seed}: {differ:?}");
         assert!(one.chronicle.lines.len() > 20, "seed {seed}: nothing happened");
     }
-    assert_ne!(play(1, None, false).chronicle.hash, play(2, None, false).chronicle.hash);
+    let hash = |seed| play(Ends::Kafka, seed, None, false).chronicle.hash;
+    assert_ne!(hash(1), hash(2));
 }
 
 /// Each deliberate bug: those of the protocol's core and of recovery are switches in the code that runs in production, those of
@@ -148,8 +164,18 @@ const MUTANTS: &[Mutant] = {
         NumberUsedTwice,
         UncommittedStartRefused,
         OldIdsNotFenced,
+        StagedNotPublished,
+        NewerStagedAborted,
     ]
 };
+
+/// The job that a deliberate bug is looked for with: the last ones are about files.
+fn concerned(mutant: Mutant) -> Ends {
+    match mutant {
+        Mutant::StagedNotPublished | Mutant::NewerStagedAborted => Ends::WithFiles,
+        _ => Ends::Kafka,
+    }
+}
 
 /// Seeds until a deliberate bug has to be caught.
 const ENOUGH: u64 = 2000;
@@ -160,7 +186,7 @@ fn every_deliberate_bug_is_caught() {
     let mut missed = Vec::new();
     for mutant in MUTANTS {
         let started = Instant::now();
-        let caught = play_all(0..ENOUGH, Some(*mutant), |_, outcome| outcome.chronicle.violation.is_none());
+        let caught = play_all(concerned(*mutant), 0..ENOUGH, Some(*mutant), |_, outcome| outcome.chronicle.violation.is_none());
         let first = caught.first().map(|(seed, outcome)| (seed.to_string(), outcome.chronicle.violation.as_ref().unwrap().0));
         let (seed, by) = first.unwrap_or(("-".to_owned(), "nothing"));
         println!("{:<28} {by:<58} {seed:>6} {:>6.1} s", format!("{mutant:?}"), started.elapsed().as_secs_f32());
@@ -178,11 +204,13 @@ fn simulate() {
     let given = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
     let number = |name: &str| given(name).map(|text| text.parse::<u64>().expect("a number"));
     let mutant = given("MUTANT").map(|name| *MUTANTS.iter().find(|mutant| format!("{mutant:?}") == name).expect("a mutant"));
+    let ends = [Ends::Kafka, Ends::WithFiles, Ends::FromFiles];
+    let ends = given("ENDS").map_or(Ends::Kafka, |name| *ends.iter().find(|ends| format!("{ends:?}") == name).expect("ends"));
     if let Some(seed) = number("SEED") {
-        let outcome = play(seed, mutant, true);
+        let outcome = play(ends, seed, mutant, true);
         outcome.chronicle.lines.iter().for_each(|line| println!("{line}"));
         assert_eq!(outcome.chronicle.violation, None, "seed {seed}");
         return;
     }
-    must_hold(0..number("SEEDS").unwrap_or(20_000), mutant, Some(1000));
+    must_hold(ends, 0..number("SEEDS").unwrap_or(20_000), mutant, Some(1000));
 }

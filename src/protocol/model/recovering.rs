@@ -86,6 +86,7 @@ impl Recovering {
         let fenced = (0..).zip(self.epochs).filter(|(_, epoch)| epoch.is_some()).map(|(id, _)| super::id_name(id));
         let evidence = Evidence {
             committed: super::input().into_iter().zip(committed).collect(),
+            anchors: std::collections::BTreeMap::new(),
             manifests: store.listed(),
             torn: std::collections::BTreeSet::new(),
             markers: store.markers.iter().map(|(id, content)| (number(*id), hash(*content))).collect(),

@@ -68,6 +68,8 @@ impl Store {
             hash: hash(manifest.hash),
             base: manifest.base.map(number),
             positions: positions(&manifest.positions),
+            only_here: BTreeSet::new(),
+            anchor: None,
             transactional_ids: super::ids(manifest.pool).into_iter().collect(),
             from: None,
         };

@@ -54,6 +54,8 @@ pub enum Promise {
     JobsAreApart,
     /// Sink: what an instance does after another one has taken over stays invisible, and does the other no harm.
     ZombiesStayInvisible,
+    /// Sink: an instance that recovers late, when another one has taken over, leaves alone what that has staged.
+    NewerStays,
     /// Sink that is at-least-once: what was flushed has arrived, in order.
     FlushShowsAll,
     /// Sink that is at-least-once: a writer adds to what is there, also after a restart.
@@ -77,6 +79,7 @@ impl fmt::Display for Promise {
             Self::DecodingIsRepeatable => "a record is decoded in the same way again",
             Self::NothingBeforeCommit => "nothing is visible before its commit",
             Self::CommitShowsAll => "what was committed is visible, once and in order",
+            Self::NewerStays => "recovery leaves alone what a newer instance has staged",
             Self::CommitIsIdempotent => "to commit again what was committed changes nothing",
             Self::TransactionsAreApart => "a transaction is committed without the ones beside it",
             Self::RecoveryCommits => "what a commit names becomes visible by recovery",

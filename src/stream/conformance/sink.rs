@@ -67,6 +67,7 @@ where
         abort_leaves_nothing,
         jobs_are_apart,
         zombies_stay_invisible,
+        newer_stays,
     ];
     cases.iter().try_for_each(|case| case(&place()))
 }
@@ -352,4 +353,21 @@ where
     expect(place, promise, &["a"], "the newer one committed")?;
     commit(&next, &pre_commit(&next, 2, &["b"])?)?;
     expect(place, promise, &["a", "b"], "the newer one went on")
+}
+
+fn newer_stays<P: Place>(place: &P) -> Result<(), Broken>
+where
+    P::Sink: TwoPhaseCommitSink,
+{
+    let promise = Promise::NewerStays;
+    let first = started(place)?;
+    let before = pre_commit(&first, 1, &["a"])?;
+    // Two more take the job over, one after the other; the second of them is paused before it recovers.
+    let (paused, next) = (place.sink(), place.sink());
+    recover(&next, 3, Some(&before))?;
+    let staged = pre_commit(&next, 3, &["b"])?;
+    recover(&paused, 2, Some(&before))?;
+    expect(place, promise, &["a"], "an older instance recovered after the newer one had pre-committed a record")?;
+    commit(&next, &staged)?;
+    expect(place, promise, &["a", "b"], "the newer one committed it")
 }

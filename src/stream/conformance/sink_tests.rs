@@ -29,6 +29,7 @@ enum Fault {
     RecoveryLeavesFiles,
     RecoveryAbortsOtherJobs,
     ZombieWritesIntoTheNew,
+    RecoveryAbortsNewer,
 }
 
 /// What lies in a place: it outlives the instances.
@@ -78,10 +79,12 @@ impl TwoPhaseCommitSink for Memory {
             self.commit(&all)?;
         }
         let mine = format!("{}/", owner.job);
+        let epoch = |name: &str| name.strip_prefix(&mine)?.split('/').next()?.parse::<u64>().ok();
         match self.fault {
             Fault::RecoveryLeavesFiles => {}
             Fault::RecoveryAbortsOtherJobs => self.shelf().staged.retain(|name, _| !name.starts_with(owner.job.as_str())),
-            _ => self.shelf().staged.retain(|name, _| !name.starts_with(&mine)),
+            Fault::RecoveryAbortsNewer => self.shelf().staged.retain(|name, _| !name.starts_with(&mine)),
+            _ => self.shelf().staged.retain(|name, _| epoch(name).is_none_or(|epoch| epoch >= owner.epoch)),
         }
         Ok(())
     }
@@ -188,6 +191,7 @@ fn a_broken_promise_is_named() {
         (Fault::RecoveryLeavesFiles, Promise::AbortLeavesNothing),
         (Fault::RecoveryAbortsOtherJobs, Promise::JobsAreApart),
         (Fault::ZombieWritesIntoTheNew, Promise::ZombiesStayInvisible),
+        (Fault::RecoveryAbortsNewer, Promise::NewerStays),
     ] {
         let broken = tried(fault).expect_err(&format!("{fault:?} was not seen"));
         assert_eq!(broken.promise, promise, "{fault:?}: {broken}");
