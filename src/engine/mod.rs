@@ -48,6 +48,9 @@ mod simulation;
 mod sink;
 pub mod snapshot;
 pub mod source;
+// The systems that tell a signal handler where it has interrupted the thread, and that this was tried on.
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod stack;
 mod stop;
 mod supervisor;
 mod watchdog;

@@ -213,10 +213,15 @@ impl KeyedProcess<u64, u64> for Sleeper {
     type Out = u64;
     fn process(&mut self, _: &Key<u64>, _: Timestamp, number: u64, out: &mut Emit<'_, u64>) -> OperatorResult<()> {
         if number == 2 && !self.0.swap(true, Ordering::SeqCst) {
-            thread::sleep(Duration::from_secs(2));
+            look_up_in_a_slow_service();
         }
         out.push(number)
     }
+}
+
+#[inline(never)]
+fn look_up_in_a_slow_service() {
+    thread::sleep(Duration::from_secs(2));
 }
 
 #[test]
@@ -238,6 +243,13 @@ fn a_task_that_stalls_fails_the_attempt_and_is_named_with_what_it_was_doing() {
         "job.task_timeout is 300.0ms",
         #[cfg(target_os = "linux")]
         "S (sleeping)",
+        // what the job's code has called last, its function, and the operator that the engine has called
+        #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+        "; stack: std::thread::",
+        #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+        "<- sluicegate::stream::runtime_tests::look_up_in_a_slow_service (",
+        #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+        "<- <sluicegate::stream::runtime_tests::Sleeper as ",
     ] {
         assert!(failure.message.contains(part), "{failure} does not say {part}");
     }
