@@ -60,6 +60,7 @@ mod watermarks;
 pub use coordinator::{Ask, Bounds, Schedule};
 pub use event::{PartitionState, SourceCommand, TaskEvent, TaskSnapshot};
 pub use halt::Halt;
+pub(crate) use kafka_cluster::with_raw;
 pub use kafka_cluster::{KafkaCluster, KafkaSettings};
 pub use local::LocalCluster;
 pub use manifest::stored_states;
