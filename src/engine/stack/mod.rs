@@ -13,13 +13,22 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Frames that are told in a sentence, at most.
 const TOLD: usize = 12;
 
+/// Where the sources of this crate lay when it was compiled: so do the files of its functions begin.
+const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/");
+
+/// Of those, what only leads from a task's thread to the operators of the job.
+const ENGINE: [&str; 3] = ["engine/", "stream/app.rs", "stream/operator.rs"];
+
 /// A function that was called.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Frame {
-    /// Its path, or its address if it has no name.
+    /// Its name, or its address if it has none. With its path where only the table of symbols, or full debug information, tells; without one where
+    /// the program knows lines and no more.
     name: String,
-    /// File and line, if they are known.
-    place: Option<String>,
+    /// The file of the place, if it is known.
+    file: Option<String>,
+    /// The line in it, if it is known.
+    line: Option<u32>,
 }
 
 /// Functions, the innermost one first.
@@ -39,14 +48,11 @@ impl Stack {
             backtrace::resolve((address + 1) as *mut c_void, |symbol| {
                 // Without the hash at the end.
                 let Some(name) = symbol.name().map(|name| format!("{name:#}")) else { return };
-                let place = symbol.filename().map(|file| {
-                    let line = symbol.lineno().map_or_else(String::new, |line| format!(":{line}"));
-                    format!("{}{line}", short(&file.to_string_lossy()))
-                });
-                frames.push(Frame { name, place });
+                let file = symbol.filename().map(|file| file.to_string_lossy().into_owned());
+                frames.push(Frame { name, file, line: symbol.lineno() });
             });
             if frames.len() == before {
-                frames.push(Frame { name: format!("{address:#x}"), place: None });
+                frames.push(Frame { name: format!("{address:#x}"), ..Frame::default() });
             }
         }
         Ok(Self(frames))
@@ -76,20 +82,30 @@ impl Frame {
 
     /// Whether it is of Rust's library, or of the system's.
     fn is_library(&self) -> bool {
-        self.path().is_none_or(|(of, _)| ["std", "core", "alloc"].contains(&of))
+        let of_rust = |file: &str| ["/library/core/", "/library/alloc/", "/library/std/"].iter().any(|part| file.contains(part));
+        match &self.file {
+            Some(file) => of_rust(file) || !file.ends_with(".rs"),
+            None => self.path().is_none_or(|(of, _)| ["std", "core", "alloc"].contains(&of)),
+        }
+    }
+
+    /// Whether it is in one of these places of this crate.
+    fn is_in(&self, places: &[&str]) -> bool {
+        if let Some(file) = &self.file {
+            return file.strip_prefix(HERE).is_some_and(|file| places.iter().any(|place| file.starts_with(place)));
+        }
+        let module = |place: &&str| place.trim_end_matches(".rs").trim_end_matches('/').replace('/', "::");
+        self.path().is_some_and(|(of, path)| of == "sluicegate" && places.iter().any(|place| path.starts_with(&module(place))))
     }
 
     /// Whether it only leads to the job's code.
     fn is_runtime(&self) -> bool {
-        let engine = |(of, path): (&str, &str)| {
-            of == "sluicegate" && ["engine::", "stream::operator::"].iter().any(|room| path.starts_with(room))
-        };
-        self.is_library() || self.path().is_some_and(engine)
+        self.is_library() || self.is_in(&ENGINE)
     }
 
     /// Whether it has started the task.
     fn is_start(&self) -> bool {
-        self.path().is_some_and(|(of, path)| of == "sluicegate" && path.starts_with("engine::attempt::"))
+        self.is_in(&["engine/attempt.rs"])
     }
 }
 
@@ -103,9 +119,13 @@ fn short(path: &str) -> String {
 
 impl fmt::Display for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
-            Some(place) => write!(f, "{} ({place})", self.name),
-            None => f.write_str(&self.name),
+        // Types that a function was made for are longer than all the rest, and no help in finding it.
+        let name = if self.name.starts_with('<') { &self.name } else { self.name.split('<').next().unwrap_or(&self.name) };
+        f.write_str(name)?;
+        match (&self.file, self.line) {
+            (Some(file), Some(line)) => write!(f, " ({}:{line})", short(file)),
+            (Some(file), None) => write!(f, " ({})", short(file)),
+            (None, _) => Ok(()),
         }
     }
 }
@@ -131,36 +151,55 @@ impl fmt::Display for Stack {
 mod tests {
     use super::*;
 
-    fn stack(frames: &[(&str, Option<&str>)]) -> Stack {
-        let frame = |(name, place): &(&str, Option<&str>)| Frame { name: (*name).to_owned(), place: place.map(short) };
+    fn stack(frames: &[(&str, Option<String>)]) -> Stack {
+        let frame = |(name, file): &(&str, Option<String>)| Frame {
+            name: (*name).to_owned(),
+            line: file.as_ref().map(|_| 7),
+            file: file.clone(),
+        };
         Stack(frames.iter().map(frame).collect())
     }
 
     #[test]
     fn what_is_told_begins_with_the_call_of_the_job_and_ends_with_its_operator() {
+        let rust = |file: &str| Some(format!("/rustc/59807616/library/{file}"));
+        let here = |file: &str| Some(format!("{HERE}{file}"));
+        let shop = |file: &str| Some(format!("/home/me/shop/src/{file}"));
         let whole = stack(&[
             ("clock_nanosleep", None),
-            ("std::sys::thread::unix::sleep", Some("/rustc/59807616/library/std/src/sys/thread/unix.rs")),
-            ("std::thread::sleep", Some("/rustc/59807616/library/std/src/thread/functions.rs")),
-            ("shop::rates::lookup", Some("/home/me/shop/src/rates.rs")),
-            ("core::iter::traits::iterator::Iterator::sum", None),
-            (
-                "<shop::Convert as sluicegate::stream::operator::KeyedProcess<u64,u64>>::process",
-                Some("/home/me/shop/src/main.rs"),
-            ),
-            ("<sluicegate::stream::operator::KeyedCollector<P,K,T,W> as sluicegate::engine::chain::Collector<T>>::record", None),
+            ("sleep", rust("std/src/sys/thread/unix.rs")),
+            ("sleep", rust("std/src/thread/functions.rs")),
+            ("lookup", shop("rates.rs")),
+            ("sum<core::slice::iter::Iter<u64>, u64>", rust("core/src/iter/traits/iterator.rs")),
+            ("process", shop("main.rs")),
+            ("collect<u64, u64, shop::Convert>", here("stream/operator.rs")),
+            ("run<u64, u64>", here("engine/keyed_task.rs")),
+            ("{closure#0}<u64, u64>", here("stream/app.rs")),
+            ("{closure#9}", here("engine/attempt.rs")),
+            ("catch_unwind", rust("std/src/panicking.rs")),
+            ("start_thread", Some("./nptl/pthread_create.c".to_owned())),
+        ]);
+        assert_eq!(
+            whole.of_the_job().to_string(),
+            "sleep (std/src/thread/functions.rs:7) <- lookup (shop/src/rates.rs:7) <- sum (core/src/iter/traits/iterator.rs:7) <- \
+             process (shop/src/main.rs:7)"
+        );
+        assert!(whole.to_string().ends_with("start_thread (nptl/pthread_create.c:7)"), "{whole}");
+    }
+
+    #[test]
+    fn a_program_without_debug_information_is_told_by_the_paths_of_its_functions() {
+        let whole = stack(&[
+            ("std::thread::functions::sleep", None),
+            ("<shop::Convert as sluicegate::stream::operator::KeyedProcess<u64,u64>>::process", None),
+            ("<sluicegate::stream::operator::KeyedCollector<P,K,T,W> as sluicegate::engine::chain::Collector<T>>::collect", None),
             ("sluicegate::engine::keyed_task::run", None),
-            ("sluicegate::engine::attempt::Threads::start::{{closure}}", None),
-            ("std::panicking::catch_unwind", None),
             ("start_thread", None),
         ]);
         assert_eq!(
             whole.of_the_job().to_string(),
-            "std::thread::sleep (std/src/thread/functions.rs) <- shop::rates::lookup (shop/src/rates.rs) <- \
-             core::iter::traits::iterator::Iterator::sum <- \
-             <shop::Convert as sluicegate::stream::operator::KeyedProcess<u64,u64>>::process (shop/src/main.rs)"
+            "std::thread::functions::sleep <- <shop::Convert as sluicegate::stream::operator::KeyedProcess<u64,u64>>::process"
         );
-        assert!(whole.to_string().ends_with("start_thread"), "{whole}");
     }
 
     #[test]
@@ -178,9 +217,9 @@ mod tests {
 
     #[test]
     fn a_deep_stack_is_cut_and_says_so_unless_all_of_it_is_wanted() {
-        let deep = stack(&vec![("shop::fibonacci", None); TOLD + 7]);
+        let deep = stack(&vec![("fibonacci", None); TOLD + 7]);
         let told = deep.to_string();
-        assert!(told.ends_with("shop::fibonacci <- 7 more") && told.matches("fibonacci").count() == TOLD, "{told}");
+        assert!(told.ends_with("fibonacci <- 7 more") && told.matches("fibonacci").count() == TOLD, "{told}");
         assert_eq!(format!("{deep:#}").matches("fibonacci").count(), TOLD + 7);
     }
 
@@ -228,6 +267,6 @@ mod tests {
             "{told}; all of it: {stack:#}"
         );
         // nothing of the handler is in it
-        assert!(!format!("{stack:#}").contains("interrupt::"), "{stack:#}");
+        assert!(!format!("{stack:#}").contains("interrupt"), "{stack:#}");
     }
 }
