@@ -34,7 +34,7 @@ test: setup lint ## All tests: unit, property, and on a real Kafka (BROKER=proce
 	@$(BUILD) --quiet --package integration-tests --bin broker --bin bucket
 	@# The tests of the whole program start it, and a user's; cargo does not build a program for the tests of another package.
 	@$(BUILD) --package sluicegate --features sluicegate/fault-injection --bins \
-		--example orders_in_rust --example kafka_to_files --example files_to_kafka --example kafka_and_files
+		--example orders_in_rust --example kafka_to_files --example files_to_kafka --example kafka_and_files --example account_balances
 	$(RELEASE)/bucket -- $(RELEASE)/broker --heap 512m -- $(CARGO) test --release --locked --workspace --no-fail-fast --features sluicegate/fault-injection
 
 simulate: setup ## Random faults in simulated time, seed after seed (SEEDS=20000), or one seed with all that happens in it (SEED=7)

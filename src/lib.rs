@@ -27,6 +27,7 @@
 //! | [`connectors`] | what is not Kafka |
 //! | [`format`](mod@format) | wire types and their encodings |
 //! | [`observe`] | metrics, logs, HTTP |
+//! | [`comparison`] | what had to be in an output and what is there; for audits |
 //! | [`audit`] | an independent recomputation of the order job, and the comparison |
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
@@ -35,6 +36,7 @@
 pub mod audit;
 pub mod checkpoint;
 pub mod cli;
+pub mod comparison;
 pub mod config;
 pub mod connectors;
 pub mod engine;

@@ -1,9 +1,10 @@
 //! One bucket of positions of the input: every bad record once in `dead-letters`, with its bytes and its class.
 
 use super::facts::{BadFact, Digest, Place};
-use super::report::{DifferenceKind, Report};
+use super::report::Report;
 use super::spill::Bucket;
 use super::{Committed, Topic};
+use crate::comparison::DifferenceKind;
 use crate::protocol::Failure;
 use compact_str::CompactString;
 use std::collections::BTreeMap;

@@ -56,6 +56,12 @@ impl Topic {
     }
 }
 
+impl std::fmt::Display for Topic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 /// One record of a topic.
 #[derive(Debug, Clone, Copy)]
 pub struct Record<'a> {

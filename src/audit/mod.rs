@@ -23,7 +23,6 @@
 
 mod avro;
 mod bad;
-mod compare;
 mod facts;
 mod formats;
 mod input;
@@ -39,9 +38,10 @@ mod rules;
 mod spill;
 mod users;
 
+pub use crate::comparison::{Difference, DifferenceKind, Verdict};
 pub use formats::{Format, Formats, SchemaName, Schemas, WriterSchema};
 pub use input::{Alert, Committed, Identity, JobRules, Options, Progress, Record, Step, Topic, Topics};
-pub use report::{Difference, DifferenceKind, OutputReport, Report, Verdict};
+pub use report::{OutputReport, Report};
 
 use crate::protocol::Failure;
 use kind::EventKind;

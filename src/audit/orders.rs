@@ -1,12 +1,15 @@
 //! One bucket of orders: `order-status`, `order-batches`, `late-orders`, and which changes of stock there must be.
 
-use super::compare::{distance, lists};
 use super::facts::{Digest, OrderFact, Place, UserFact, put_user};
 use super::kind::EventKind;
 use super::order_case::{self, Accepted, OrderCase, Way};
-use super::report::{DifferenceKind, Report};
+use super::report::Report;
 use super::spill::{Bucket, Spill};
 use super::{Committed, JobRules, Topic};
+use crate::comparison::{
+    DifferenceKind,
+    lists::{distance, lists},
+};
 use crate::protocol::Failure;
 use compact_str::CompactString;
 use std::collections::HashMap;

@@ -1,10 +1,10 @@
 //! One bucket of products: the running stock in the order of the output, and the alerts that follow from it.
 
-use super::compare::lists;
 use super::facts::{Place, ProductFact};
-use super::report::{DifferenceKind, Report};
+use super::report::Report;
 use super::spill::Bucket;
 use super::{Alert, JobRules, Topic};
+use crate::comparison::{DifferenceKind, lists::lists};
 use crate::protocol::Failure;
 use compact_str::CompactString;
 use std::collections::BTreeMap;

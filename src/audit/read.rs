@@ -2,8 +2,9 @@
 
 use super::facts::{Arrival, BadFact, Digest, Facts, OrderFact, Place, ProductFact, UserFact, put_user};
 use super::kind::EventKind;
-use super::report::{DifferenceKind, Report};
+use super::report::Report;
 use super::{Committed, Format, Formats, JobRules, Progress, Record, Step, Topic, Topics, avro, outputs, rules};
+use crate::comparison::DifferenceKind;
 use crate::protocol::Failure;
 use compact_str::CompactString;
 use std::collections::{HashMap, HashSet};

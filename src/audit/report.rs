@@ -1,98 +1,11 @@
 //! What the audit found, as a value, as JSON, and as a table.
 
 use super::Topic;
-use comfy_table::{Cell, CellAlignment, Table, presets};
+use crate::comparison::{self, Verdict, grouped};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
-/// Clean or not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// Every output is what the committed input gives, each record once.
-    Clean,
-    /// Something is missing, too many or wrong.
-    Violated,
-    /// Nothing was found that is certainly wrong, but some orders could not be decided.
-    Undecided,
-}
-
-/// How a record differs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DifferenceKind {
-    /// It has to be there and is not.
-    Missing,
-    /// It is there and must not be, or is there twice.
-    Extra,
-    /// It is there with other contents, or out of order.
-    Wrong,
-}
-
-impl fmt::Display for DifferenceKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Missing => "missing",
-            Self::Extra => "extra",
-            Self::Wrong => "wrong",
-        })
-    }
-}
-
-/// One difference, with what a person needs to find it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Difference {
-    /// How it differs.
-    pub kind: DifferenceKind,
-    /// Order, user and window, product, or position.
-    pub key: String,
-    /// What had to be there.
-    pub expected: String,
-    /// What is there.
-    pub found: String,
-}
-
-/// One output topic.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OutputReport {
-    /// The topic.
-    pub topic: Topic,
-    /// Records that have to be there (of `order-batches`: events, in batches or waiting for one).
-    pub expected: u64,
-    /// Records that are there (of `order-batches`: events).
-    pub found: u64,
-    /// Number of differences of this kind.
-    pub missing: u64,
-    /// Number of differences of this kind.
-    pub extra: u64,
-    /// Number of differences of this kind.
-    pub wrong: u64,
-    /// The first of them.
-    pub differences: Vec<Difference>,
-    #[serde(skip)]
-    shown: usize,
-}
-
-impl OutputReport {
-    /// Counts a difference, and keeps it if it is among the first. The closure gives key, expected and found.
-    pub(super) fn note(&mut self, kind: DifferenceKind, difference: impl FnOnce() -> (String, String, String)) {
-        match kind {
-            DifferenceKind::Missing => self.missing += 1,
-            DifferenceKind::Extra => self.extra += 1,
-            DifferenceKind::Wrong => self.wrong += 1,
-        }
-        if self.differences.len() < self.shown {
-            let (key, expected, found) = difference();
-            self.differences.push(Difference { kind, key, expected, found });
-        }
-    }
-
-    /// All differences.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.missing + self.extra + self.wrong
-    }
-}
+/// One of the seven outputs.
+pub type OutputReport = comparison::OutputReport<Topic>;
 
 /// The result of an audit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,8 +43,6 @@ pub struct Report {
 
 impl Report {
     pub(super) fn new(shown: usize) -> Self {
-        let output =
-            |topic| OutputReport { topic, expected: 0, found: 0, missing: 0, extra: 0, wrong: 0, differences: Vec::new(), shown };
         Self {
             records_in: 0,
             accepted: 0,
@@ -145,7 +56,7 @@ impl Report {
             beyond_tracking_ttl: 0,
             orders_in_several_partitions: 0,
             undecided: 0,
-            outputs: Topic::OUTPUTS.map(output),
+            outputs: Topic::OUTPUTS.map(|topic| OutputReport::new(topic, shown)),
         }
     }
 
@@ -182,39 +93,23 @@ impl Report {
     /// The verdict in one sentence.
     #[must_use]
     pub fn sentence(&self) -> String {
-        let Self { records_in, accepted, .. } = self;
-        let [in_text, accepted_text] = [grouped(*records_in), grouped(*accepted)];
+        let input = format!("{} committed input records", grouped(self.records_in));
         match self.verdict() {
-            Verdict::Clean => format!(
-                "Exactly once: all seven outputs are what the {in_text} committed input records ({accepted_text} accepted events) give, nothing lost, nothing doubled."
-            ),
+            Verdict::Clean => {
+                let input = format!("the {input} ({} accepted events)", grouped(self.accepted));
+                comparison::exactly_once("all seven outputs are", &input)
+            }
             Verdict::Undecided => {
                 format!("Not decided: {} orders have too many possible histories; no difference elsewhere.", self.undecided)
             }
-            Verdict::Violated => {
-                let bad: Vec<String> = self
-                    .outputs
-                    .iter()
-                    .filter(|output| output.total() > 0)
-                    .map(|output| format!("{} in {}", grouped(output.total()), output.topic.as_str()))
-                    .collect();
-                format!(
-                    "NOT exactly once: the outputs differ from what {in_text} committed input records give: {}.",
-                    bad.join(", ")
-                )
-            }
+            Verdict::Violated => comparison::not_exactly_once(&self.outputs, &input),
         }
     }
 
     /// The report as JSON, with verdict and sentence.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
-        let mut value = serde_json::to_value(self).unwrap_or_default();
-        if let Some(fields) = value.as_object_mut() {
-            fields.insert("verdict".into(), serde_json::to_value(self.verdict()).unwrap_or_default());
-            fields.insert("sentence".into(), self.sentence().into());
-        }
-        value
+        comparison::json(self, self.verdict(), self.sentence())
     }
 
     /// The report for people: counts, a table of the outputs, the first differences, the sentence.
@@ -239,40 +134,11 @@ impl Report {
                 line(name, value);
             }
         }
-        let mut table = Table::new();
-        table.load_style(presets::UTF8_FULL_CONDENSED);
-        table.set_header(["output", "expected", "found", "missing", "extra", "wrong"]);
-        for output in &self.outputs {
-            let name = match output.topic {
-                Topic::OrderBatches => format!("order-batches (events of {} batches)", grouped(self.batches)),
-                topic => topic.as_str().to_owned(),
-            };
-            let numbers = [output.expected, output.found, output.missing, output.extra, output.wrong];
-            let numbers = numbers.map(|number| Cell::new(grouped(number)).set_alignment(CellAlignment::Right));
-            table.add_row([Cell::new(name)].into_iter().chain(numbers));
-        }
-        text.push_str(&format!("{table}\n"));
-        for output in self.outputs.iter().filter(|output| !output.differences.is_empty()) {
-            let (shown, total) = (output.differences.len(), grouped(output.total()));
-            text.push_str(&format!("\n{}: {total} differences, the first {shown}:\n", output.topic.as_str()));
-            for Difference { kind, key, expected, found } in &output.differences {
-                text.push_str(&format!("  {kind:<8}{key}\n    expected: {expected}\n    found:    {found}\n"));
-            }
-        }
+        text.push_str(&comparison::table(&self.outputs, |topic| match topic {
+            Topic::OrderBatches => format!("order-batches (events of {} batches)", grouped(self.batches)),
+            topic => topic.as_str().to_owned(),
+        }));
         text.push_str(&format!("\n{}\n", self.sentence()));
         text
     }
-}
-
-/// 1234567 as 1,234,567.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

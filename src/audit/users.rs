@@ -2,9 +2,10 @@
 
 use super::facts::{Place, UserFact};
 use super::outputs::Stats;
-use super::report::{DifferenceKind, Report};
+use super::report::Report;
 use super::spill::Bucket;
 use super::{Committed, JobRules, Topic};
+use crate::comparison::DifferenceKind;
 use crate::protocol::Failure;
 use compact_str::CompactString;
 use std::collections::BTreeMap;

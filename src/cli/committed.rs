@@ -1,6 +1,9 @@
 //! What a job has committed: Kafka says which checkpoint, the storage says what is in it.
 
-use super::{checkpoint, topics};
+use super::{
+    checkpoint,
+    topics::{self, Names},
+};
 use crate::{
     checkpoint::Manifest,
     config::Settings,
@@ -17,12 +20,15 @@ pub(super) struct CommittedJob {
     pub(super) manifest: Manifest,
 }
 
-/// Reads the committed checkpoint; none if the job has never committed.
-pub(super) fn read(settings: &Settings) -> Result<Option<CommittedJob>, Failure> {
+/// Reads the committed checkpoint of the job that has these topics; none if it has never committed.
+pub(super) fn read(settings: &Settings, names: &Names) -> Result<Option<CommittedJob>, Failure> {
     let kafka = &settings.kafka;
     let cluster = topics::connect(settings)?;
-    cluster.require(&topics::Names::of(settings).all())?;
-    let partitions = cluster.partitions(&settings.source.topic)?;
+    cluster.require(&names.all())?;
+    let mut partitions = Vec::new();
+    for input in &names.inputs {
+        partitions.extend(cluster.partitions(input)?);
+    }
     let committed = CommittedOffsets::open(&kafka.connection, &kafka.group)?.read(
         &partitions,
         kafka.connect_timeout,

@@ -57,6 +57,8 @@ impl From<Code> for ExitCode {
 pub enum Stop {
     /// The settings are wrong.
     Settings(Problems),
+    /// The job has not what the command line asks for, and the text says how to give it that.
+    Usage(String),
     /// Something failed.
     Failed(Failure),
     /// Whoever reads standard output has seen enough, as `head` has.
@@ -68,6 +70,10 @@ impl Stop {
     pub(super) fn tell(self) -> Code {
         match self {
             Self::Unread => Code::Done,
+            Self::Usage(why) => {
+                eprintln!("sluicegate: {why}");
+                Code::Usage
+            }
             Self::Failed(failure) => {
                 eprintln!("sluicegate: {failure}");
                 failure.kind.into()

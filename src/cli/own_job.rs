@@ -1,7 +1,11 @@
 //! The command line of a program that has a job of its own.
 
 use super::{
-    Code, Given, Stop, arguments, checkpoint, picture, run, savepoint, screen, state, stop,
+    Code, Given, Stop, arguments,
+    audit::OwnAudit,
+    checkpoint,
+    dlq::{self, DeadLetters},
+    picture, run, savepoint, screen, state, stop,
     topics::{self, Names},
     validate::{self, Check},
 };
@@ -14,7 +18,10 @@ use crate::{
     protocol::Failure,
     stream::App,
 };
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, builder::StyledStr};
+use clap::{
+    CommandFactory, FromArgMatches, Parser, Subcommand,
+    builder::{NonEmptyStringValueParser, StyledStr},
+};
 use std::process::ExitCode;
 
 /// A job of its own, exactly once.
@@ -36,6 +43,14 @@ enum Command {
     Validate(Validate),
     /// Create the topics of Kafka that the job reads and writes
     Topics(topics::Topics),
+    /// Recompute the outputs from the input, as the job's own audit does it, and compare.
+    ///
+    /// The audit is handed what the job has committed of its input, then what readers of committed records see of its outputs. Stop the job
+    /// first, or run it with --until-caught-up: what it commits meanwhile would be a difference. Exit code 5 if anything is missing, doubled
+    /// or wrong; 2 if the job has no audit.
+    Audit(OwnAudit),
+    /// Look at dead letters, and send them back through the input
+    Dlq(dlq::Dlq),
     /// Print the graph of the job, as text for Mermaid or Graphviz
     Graph(Graph),
     /// Look at the checkpoints of the job
@@ -93,12 +108,12 @@ impl App {
             }
         };
         arguments::is_made_for(name);
-        let plan = || {
+        let built = || {
             let app = App::new();
             build(&app)?;
-            app.into_plan()
+            Ok(app)
         };
-        arguments.command.run(plan).unwrap_or_else(Stop::tell).into()
+        arguments.command.run(built).unwrap_or_else(Stop::tell).into()
     }
 }
 
@@ -111,15 +126,24 @@ fn in_words_of(name: &'static str, command: clap::Command) -> clap::Command {
     let after = command.get_after_help().map(own);
     let command = command.mut_args(|argument| {
         let help = argument.get_help().map(own);
-        if let Some(help) = help { argument.help(help) } else { argument }
+        let argument = if let Some(help) = help { argument.help(help) } else { argument };
+        // The classes of errors are those that the job's decoders name.
+        if argument.get_id() == "class" { argument.value_parser(NonEmptyStringValueParser::new()) } else { argument }
     });
     let command = command.mut_subcommands(|command| in_words_of(name, command));
     if let Some(after) = after { command.after_help(after) } else { command }
 }
 
 impl Command {
-    fn run(&self, plan: impl FnOnce() -> Result<Plan, Failure>) -> Result<Code, Stop> {
+    fn run(&self, built: impl Fn() -> Result<App, Failure>) -> Result<Code, Stop> {
+        let plan = || built()?.into_plan();
         match self {
+            Self::Audit(command) => {
+                let app = built()?;
+                let audit = app.registered_audit();
+                command.run(&app.into_plan()?, audit)
+            }
+            Self::Dlq(command) => command.run_for(|_| DeadLetters::of_graph(&plan()?)),
             Self::Run(command) => command.run_graph(|_, _, _| plan()),
             Self::Validate(command) => command.run(plan),
             Self::Topics(command) => command.run_for(|_| {
@@ -203,6 +227,10 @@ mod tests {
             "job checkpoint list",
             "job state list",
             "job savepoint list",
+            "job audit --json --differences 3",
+            "job dlq list --since 1h",
+            "job dlq show 3:812 --raw",
+            "job dlq replay --dry-run --topic dead-letters",
         ] {
             assert!(Arguments::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }
@@ -211,6 +239,11 @@ mod tests {
         let help = command.find_subcommand_mut("run").unwrap().render_long_help().to_string();
         assert!(help.contains("shop run --config config/shop.toml") && !help.contains("orders.toml"), "{help}");
         // what only the order job has
-        assert!(Arguments::try_parse_from(["job", "audit"]).is_err());
+        assert!(Arguments::try_parse_from(["job", "generate"]).is_err());
+        assert!(Arguments::try_parse_from(["job", "audit", "--temp-dir", "."]).is_err());
+        // classes of errors are its own
+        let named = ["shop", "dlq", "list", "--class", "no_number"];
+        assert!(command.try_get_matches_from_mut(named).is_ok());
+        assert!(command.try_get_matches_from_mut(["shop", "dlq", "list", "--class", ""]).is_err());
     }
 }

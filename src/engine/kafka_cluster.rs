@@ -7,8 +7,8 @@ use super::{
     stop::Stop,
 };
 use crate::kafka::{
-    self, CommittedOffsets, Connection, Flushed, Isolation, LastOwnership, Open, Outcome, Output, PoolSettings, ProducerPool,
-    Reader, ReaderSettings, Start,
+    self, CommittedOffsets, Connection, Flushed, Isolation, LastOwnership, Open, Outcome, Output, Polled, PoolSettings,
+    ProducerPool, Reader, ReaderSettings, Start,
 };
 use crate::protocol::{Carrier, CommitPermit, Failure, Positions, TopicPartition, recovery::CommittedOffset};
 use std::{
@@ -152,24 +152,26 @@ impl Cluster for KafkaCluster {
     }
 }
 
+/// Gives a record of Kafka to whoever takes those of any source.
+pub(crate) fn with_raw<R>(record: &Polled<'_>, take: impl FnOnce(RawRecord<'_>) -> R) -> R {
+    let headers =
+        || record.headers().into_iter().map(|(name, value)| (name.into_owned().into(), value.map(<[u8]>::to_vec))).collect();
+    take(RawRecord {
+        topic: record.topic,
+        partition: record.partition,
+        offset: record.offset,
+        timestamp: record.timestamp_ms,
+        key: record.key,
+        value: record.value,
+        headers: LazyHeaders::of(&headers),
+    })
+}
+
 struct KafkaReader(Reader);
 
 impl SplitReader for KafkaReader {
     fn poll(&mut self, patience: Duration, max: usize, each: &mut dyn FnMut(RawRecord<'_>)) -> Result<Round, Failure> {
-        let poll = self.0.poll(patience, max, &mut |record| {
-            let headers = || {
-                record.headers().into_iter().map(|(name, value)| (name.into_owned().into(), value.map(<[u8]>::to_vec))).collect()
-            };
-            each(RawRecord {
-                topic: record.topic,
-                partition: record.partition,
-                offset: record.offset,
-                timestamp: record.timestamp_ms,
-                key: record.key,
-                value: record.value,
-                headers: LazyHeaders::of(&headers),
-            });
-        })?;
+        let poll = self.0.poll(patience, max, &mut |record| with_raw(&record, &mut *each))?;
         Ok(Round { records: poll.records, dry: poll.ends.to_vec() })
     }
 

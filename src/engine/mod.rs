@@ -51,6 +51,9 @@ mod simulation;
 mod sink;
 pub mod snapshot;
 pub mod source;
+// The systems that tell a signal handler where it has interrupted the thread, and that this was tried on.
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod stack;
 mod stop;
 mod supervisor;
 mod watchdog;
@@ -60,6 +63,7 @@ mod watermarks;
 pub use coordinator::{Ask, Bounds, Schedule};
 pub use event::{PartitionState, SourceCommand, TaskEvent, TaskSnapshot};
 pub use halt::Halt;
+pub(crate) use kafka_cluster::with_raw;
 pub use kafka_cluster::{KafkaCluster, KafkaSettings};
 pub use local::LocalCluster;
 pub use manifest::stored_states;

@@ -7,7 +7,12 @@ use super::{
 };
 use crate::protocol::{Carrier, Failure, TopicPartition};
 use crate::state::StateDescriptor;
-use std::{any::Any, collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    any::Any,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 /// Channel ends of one edge, for each upstream task a `Vec<Sender<_>>` (one for each downstream task), and for each
 /// downstream task a `Vec<Receiver<_>>` (one for each upstream task). Only the edge's two vertices know the type.
@@ -71,6 +76,8 @@ pub struct Plan {
     pub topics: Vec<String>,
     /// Which vertex writes to which of the topics, both by index.
     pub writes: Vec<(usize, usize)>,
+    /// Those of the topics that hold dead letters, each with the names that stand in them for the job.
+    pub dead_letters: BTreeMap<String, BTreeSet<String>>,
     /// Keyed states of all operators.
     pub states: Vec<StateDescriptor>,
     /// States of operators that belong to subtasks instead of keys; they lie in the manifest.

@@ -174,6 +174,11 @@ impl Pulse {
         }
     }
 
+    /// The thread's number, where the operating system tells.
+    pub(super) fn number(&self) -> Option<u64> {
+        self.thread.get().copied()
+    }
+
     /// The thread, and what the operating system says of it: whether it runs or sleeps, and where in the kernel.
     pub(super) fn thread(&self) -> Option<String> {
         let number = self.thread.get()?;

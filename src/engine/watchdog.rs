@@ -2,6 +2,7 @@
 //!
 //! A task cannot be asked while it is stuck, so it is looked at from outside: see [`super::pulse`]. Only time in which the watchdog itself
 //! was awake counts, or a process that was paused, or a machine that slept, would be taken for a stall of every task.
+//! One that has stalled is interrupted once, to store its stack: see [`super::stack`].
 
 use super::{event::TaskEvent, halt::Halt, pulse::Pulse, stop::Stop};
 use crate::protocol::Failure;
@@ -35,6 +36,27 @@ impl Watched {
         } else {
             self.still += passed;
         }
+    }
+}
+
+impl Watched {
+    /// Where its thread is, for the failure; all of it goes to the log.
+    #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+    fn stack(&self) -> String {
+        match self.pulse.number().map(super::stack::Stack::of) {
+            None => String::new(),
+            Some(Err(why)) => format!("; {why}"),
+            Some(Ok(stack)) => {
+                tracing::error!(task = self.name, stack = format!("{stack:#}"), "a task has stalled");
+                format!("; stack: {}", stack.of_the_job())
+            }
+        }
+    }
+
+    /// Other systems do not tell.
+    #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+    fn stack(&self) -> String {
+        String::new()
     }
 }
 
@@ -81,12 +103,14 @@ impl Watchdog {
         let counted = passed.min(self.interval() * 2);
         self.tasks.iter_mut().for_each(|task| task.look(counted));
         let stalled = self.tasks.iter().find(|task| task.still >= self.timeout)?;
+        // Where it is now comes last: it may get on while it is asked.
+        let doing = stalled.pulse.describe();
         let thread = stalled.pulse.thread().map_or_else(String::new, |thread| format!("; {thread}"));
         let failure = Failure::attempt(format!(
-            "stalled: {} for {:.1?}, and job.task_timeout is {:.1?}{thread}",
-            stalled.pulse.describe(),
+            "stalled: {doing} for {:.1?}, and job.task_timeout is {:.1?}{thread}{}",
             stalled.still,
-            self.timeout
+            self.timeout,
+            stalled.stack()
         ));
         Some((stalled.name.clone(), failure))
     }

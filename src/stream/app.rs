@@ -1,5 +1,6 @@
 //! The graph while it is built.
 
+use super::audit::{Audit, MakeAudit};
 use super::declare::Declare;
 use super::operator::{Bare, Emit, FlatMap, KeepKey, KeyedCollector, KeyedProcess, OperatorContext, Output, Wrap};
 use crate::engine::{
@@ -59,6 +60,7 @@ struct Draft {
     plan: Plan,
     names: BTreeSet<String>,
     errors: Vec<String>,
+    audit: Option<MakeAudit>,
 }
 
 impl Draft {
@@ -178,6 +180,17 @@ impl App {
         });
         let errors: Vec<String> = draft.errors.iter().cloned().chain(twice).collect();
         if errors.is_empty() { Ok(draft.plan.clone()) } else { Err(Failure::fatal(errors.join("; "))) }
+    }
+
+    /// The audit that was registered, if one was.
+    pub(crate) fn registered_audit(&self) -> Option<Box<dyn Audit>> {
+        let make = self.draft.borrow().audit.clone();
+        make.map(|make| make())
+    }
+
+    /// Registers an audit; says whether there was one.
+    pub(super) fn set_audit(&self, make: MakeAudit) -> bool {
+        self.draft.borrow_mut().audit.replace(make).is_some()
     }
 
     /// Changes the plan: what is beside vertices and edges.

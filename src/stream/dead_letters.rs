@@ -10,6 +10,8 @@ impl Stream<DeadRecord> {
     /// refused: the names are those of [`dead_letter`]. `job` is told in them. Of a record with a value of more than `max_record_bytes`, or
     /// with a key or headers that do not fit beside it, the rest is written, and what is missing told in headers.
     ///
+    /// A program that [`App::main`](super::App::main) makes has the commands `dlq list`, `dlq show` and `dlq replay` for them.
+    ///
     /// ```
     /// use sluicegate::stream::{App, Decode, RawRecord, Timestamp, Undecodable};
     ///
@@ -29,8 +31,10 @@ impl Stream<DeadRecord> {
     /// let app = App::new();
     /// let (numbers, dead) = app.source("numbers", "numbers", || Numbers);
     /// dead.sink_dead_letters("dead-letters", "sums", 100_000);
+    /// assert!(app.into_plan().unwrap().dead_letters["dead-letters"].contains("sums"));
     /// ```
     pub fn sink_dead_letters(&self, topic: &str, job: &str, max_record_bytes: usize) {
+        self.app.change(|plan| plan.dead_letters.entry(topic.to_owned()).or_default().insert(job.to_owned()));
         let job: Arc<str> = job.into();
         self.sink(topic, move |dead, record| encode(&job, max_record_bytes, dead, record));
     }

@@ -12,6 +12,7 @@
 //! process.
 
 mod app;
+mod audit;
 mod broadcast;
 pub mod conformance;
 mod connect;
@@ -30,6 +31,7 @@ mod timer;
 mod union;
 mod window;
 
+pub use crate::comparison::{Difference, DifferenceKind};
 pub use crate::engine::exchange::Keyed;
 pub use crate::engine::local::{LocalSource, Owner, Sink, SinkTransaction, SinkWriter, TwoPhaseCommitSink};
 pub use crate::engine::output::RecordWriter;
@@ -42,6 +44,7 @@ pub use crate::engine::{
 pub use crate::protocol::{Failure, FailureKind, JobName, Positions};
 pub use crate::state::{Key, StateKey, StateValue};
 pub use app::{App, KeyedStream, SideStream, Stream};
+pub use audit::{Audit, Committed, Findings};
 pub use broadcast::{BroadcastConnectedStream, KeyedBroadcastProcess, KeyedBroadcastStream};
 pub use connect::{ConnectedKeyedStreams, ConnectedStreams, KeyedCoProcess, Side};
 pub use declare::{Declare, Expiring};

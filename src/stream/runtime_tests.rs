@@ -213,10 +213,18 @@ impl KeyedProcess<u64, u64> for Sleeper {
     type Out = u64;
     fn process(&mut self, _: &Key<u64>, _: Timestamp, number: u64, out: &mut Emit<'_, u64>) -> OperatorResult<()> {
         if number == 2 && !self.0.swap(true, Ordering::SeqCst) {
-            thread::sleep(Duration::from_secs(5));
+            assert!(look_up_in_a_slow_service());
         }
         out.push(number)
     }
+}
+
+#[inline(never)]
+fn look_up_in_a_slow_service() -> bool {
+    let asked = Instant::now();
+    thread::sleep(Duration::from_secs(5));
+    // Something to do behind the call: else the function has left the stack when it is made.
+    asked.elapsed() > Duration::from_secs(1)
 }
 
 #[test]
@@ -238,9 +246,18 @@ fn a_task_that_stalls_fails_the_attempt_and_is_named_with_what_it_was_doing() {
         "job.task_timeout is 1.0s",
         #[cfg(target_os = "linux")]
         "S (sleeping)",
+        // what the job's code has called last, its function, and the operator
+        #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+        "; stack: ",
+        #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+        " <- look_up_in_a_slow_service (",
+        #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+        "/src/stream/runtime_tests.rs:",
     ] {
         assert!(failure.message.contains(part), "{failure} does not say {part}");
     }
+    // of the engine nothing is told that is the same for each stall
+    assert!(!failure.message.contains("keyed_task.rs"), "{failure}");
     // what was not committed comes with the next attempt
     execution.run(graph()).unwrap();
     assert_eq!(output.lines(), ["1", "2", "3"]);

@@ -42,6 +42,7 @@ mod orders_in_rust;
 mod others_in_the_group;
 mod output_record_over_the_limit;
 mod output_topic_deleted_while_running;
+mod own_audit;
 mod producer_schema_rolls_over;
 mod protections;
 mod restart_with_other_settings;

@@ -3,6 +3,7 @@
 use super::{
     super::{Stop, topics},
     letter::{Letter, Place},
+    topic::DeadLetters,
 };
 use crate::{
     config::Settings,
@@ -14,6 +15,7 @@ use std::sync::atomic::AtomicBool;
 /// The dead letters of a job.
 pub(super) struct Letters<'a> {
     pub(super) settings: &'a Settings,
+    pub(super) from: &'a DeadLetters,
     pub(super) cluster: Cluster,
     partitions: Vec<TopicPartition>,
 }
@@ -30,15 +32,15 @@ pub(super) struct Others {
 
 impl<'a> Letters<'a> {
     /// Waits for a broker.
-    pub(super) fn open(settings: &'a Settings) -> Result<Self, Failure> {
+    pub(super) fn open(settings: &'a Settings, from: &'a DeadLetters) -> Result<Self, Failure> {
         let cluster = topics::connect(settings)?;
-        let partitions = cluster.partitions(&settings.topics.dead_letters)?;
-        Ok(Self { settings, cluster, partitions })
+        let partitions = cluster.partitions(&from.topic)?;
+        Ok(Self { settings, from, cluster, partitions })
     }
 
     /// The name of the topic.
     pub(super) fn topic(&self) -> &'a str {
-        &self.settings.topics.dead_letters
+        &self.from.topic
     }
 
     /// Hands over every visible dead letter of this job, up to the end at the start: of each partition in the order of offsets.
@@ -94,7 +96,7 @@ impl<'a> Letters<'a> {
     /// Several jobs may share the topic. Dead letters of before there was a header for the job are judged by their input alone.
     fn is_ours(&self, letter: &Letter) -> bool {
         let job = letter.reason.job.as_deref();
-        letter.reason.topic == self.settings.source.topic && job.is_none_or(|job| job == self.settings.job.name.to_string())
+        self.from.inputs.contains(&letter.reason.topic) && job.is_none_or(|job| self.from.jobs.contains(job))
     }
 }
 

@@ -6,8 +6,8 @@ use super::{
     letter::Letter,
     letters::Letters,
     replayed::Replayed,
+    topic::Which,
 };
-use crate::observe::logging;
 use std::collections::BTreeMap;
 
 /// List the dead letters of the job.
@@ -23,7 +23,9 @@ pub(super) struct List {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    given: Given,
+    pub(super) which: Which,
+    #[command(flatten)]
+    pub(super) given: Given,
 }
 
 /// How many dead letters there are of each class, and how many of these were replayed.
@@ -31,11 +33,8 @@ pub(super) struct List {
 struct Counts(BTreeMap<String, (u64, u64)>);
 
 impl List {
-    pub(super) fn run(&self) -> Result<Code, Stop> {
-        let (settings, _) = self.given.load()?;
-        logging::quiet(&settings.log)?;
-        let letters = Letters::open(&settings)?;
-        let replayed = Replayed::look(&settings, &letters.cluster)?;
+    pub(super) fn run(&self, letters: &Letters<'_>) -> Result<Code, Stop> {
+        let replayed = Replayed::look(letters)?;
         let mut lines = screen::Lines::begin();
         if !self.json {
             lines.line(&HEADINGS.iter().map(|(name, width)| format!("{name:<width$}")).collect::<Vec<_>>().join(" "))?;

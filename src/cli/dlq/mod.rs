@@ -14,8 +14,13 @@ mod list;
 mod replay;
 mod replayed;
 mod show;
+mod topic;
+
+pub(super) use topic::DeadLetters;
 
 use super::{Code, Stop};
+use crate::{config::Settings, observe::logging, protocol::Failure};
+use letters::Letters;
 
 /// Look at dead letters, and send them back through the input.
 #[derive(Debug, clap::Args)]
@@ -47,10 +52,24 @@ enum Command {
 
 impl Dlq {
     pub(super) fn run(&self) -> Result<Code, Stop> {
+        self.run_for(|settings| Ok(DeadLetters::of(settings)))
+    }
+
+    /// For the job whose topics of dead letters `topics` gives.
+    pub(super) fn run_for(&self, topics: impl FnOnce(&Settings) -> Result<Vec<DeadLetters>, Failure>) -> Result<Code, Stop> {
+        let (given, which) = match &self.command {
+            Command::List(list) => (&list.given, &list.which),
+            Command::Show(show) => (&show.given, &show.which),
+            Command::Replay(replay) => (&replay.given, &replay.which),
+        };
+        let (settings, _) = given.load()?;
+        logging::quiet(&settings.log)?;
+        let from = which.of(topics(&settings)?)?;
+        let letters = Letters::open(&settings, &from)?;
         match &self.command {
-            Command::List(list) => list.run(),
-            Command::Show(show) => show.run(),
-            Command::Replay(replay) => replay.run(),
+            Command::List(list) => list.run(&letters),
+            Command::Show(show) => show.run(&letters),
+            Command::Replay(replay) => replay.run(&letters),
         }
     }
 }

@@ -22,12 +22,12 @@ use super::{
     letter::Letter,
     letters::Letters,
     replayed::{Mark, Replayed},
+    topic::Which,
 };
 use crate::{
     config::Settings,
     format,
     kafka::{ExclusiveTransaction, Output, OutputHeader},
-    observe::logging,
     protocol::{Failure, FailureKind},
 };
 use serde::Serialize;
@@ -66,7 +66,9 @@ pub(super) struct Replay {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    given: Given,
+    pub(super) which: Which,
+    #[command(flatten)]
+    pub(super) given: Given,
 }
 
 /// What was done, or would be.
@@ -100,7 +102,7 @@ struct Batch {
 }
 
 struct Sender<'a> {
-    settings: &'a Settings,
+    letters: &'a Letters<'a>,
     id: String,
     replayed: Replayed<'a>,
     dry_run: bool,
@@ -108,13 +110,12 @@ struct Sender<'a> {
 }
 
 impl Replay {
-    pub(super) fn run(&self) -> Result<Code, Stop> {
-        let (settings, _) = self.given.load()?;
-        logging::quiet(&settings.log)?;
-        let letters = Letters::open(&settings)?;
-        let partitions = letters.cluster.partitions(&settings.source.topic)?;
+    pub(super) fn run(&self, letters: &Letters<'_>) -> Result<Code, Stop> {
+        let inputs = letters.from.inputs.iter();
+        let partitions = inputs.map(|input| letters.cluster.partitions(input).map(|found| (input.as_str(), found)));
+        let partitions = partitions.collect::<Result<BTreeMap<_, _>, Failure>>()?;
         let mut fixer = self.fix.as_deref().map(Fixer::start).transpose()?;
-        let mut sender = Sender::begin(&letters, self.dry_run)?;
+        let mut sender = Sender::begin(letters, self.dry_run)?;
         let mut batch = Batch::default();
         let replayed = letters.each(&mut |letter| {
             if !self.choice.takes(&letter) {
@@ -129,8 +130,10 @@ impl Replay {
                 return Ok(());
             }
             let (topic, partition) = (&letter.reason.topic, letter.reason.partition);
-            if !partitions.iter().any(|known| known.partition == partition) {
-                let (place, count) = (letter.place, partitions.len());
+            // Letters of other inputs do not come here.
+            let known = partitions.get(topic.as_str()).map_or(&[][..], Vec::as_slice);
+            if !known.iter().any(|known| known.partition == partition) {
+                let (place, count) = (letter.place, known.len());
                 return Err(Failure::fatal(format!(
                     "dead letter {place} came from partition {partition} of {topic}, which has {count} partitions now: it was made anew; choose others"
                 ))
@@ -162,7 +165,7 @@ impl Replay {
                 if self.json {
                     screen::json(&sender.tally)?
                 } else {
-                    screen::line(&sender.tally.sentence(&settings.source.topic))?
+                    screen::line(&sender.tally.sentence(&letters.from.inputs()))?
                 }
                 Ok(Code::Done)
             }
@@ -185,18 +188,18 @@ impl Batch {
 
 impl<'a> Sender<'a> {
     /// Takes the id, and reads what was replayed.
-    fn begin(letters: &Letters<'a>, dry_run: bool) -> Result<Self, Failure> {
+    fn begin(letters: &'a Letters<'a>, dry_run: bool) -> Result<Self, Failure> {
         let settings = letters.settings;
         let id = format!("{}-dlq-replay", settings.kafka.group);
         let replayed = if dry_run {
-            Replayed::look(settings, &letters.cluster)?
+            Replayed::look(letters)?
         } else {
-            Replayed::create_topic(settings, &letters.cluster)?;
+            Replayed::create_topic(letters)?;
             // What another replay has open is aborted, so that the marks have an end.
             drop(take(settings, &id)?);
-            Replayed::read(settings, &letters.cluster)?
+            Replayed::read(letters)?
         };
-        Ok(Self { settings, id, replayed, dry_run, tally: Tally { dry_run, ..Tally::default() } })
+        Ok(Self { letters, id, replayed, dry_run, tally: Tally { dry_run, ..Tally::default() } })
     }
 
     /// Sends one batch in one transaction.
@@ -205,7 +208,7 @@ impl<'a> Sender<'a> {
             return Ok(());
         }
         if !self.dry_run {
-            let mut transaction = take(self.settings, &self.id)?;
+            let mut transaction = take(self.letters.settings, &self.id)?;
             let news = self.replayed.go_on()?;
             if news > 0 {
                 return Err(Failure::fenced(format!(
@@ -215,7 +218,7 @@ impl<'a> Sender<'a> {
             for chosen in &batch.chosen {
                 self.send_one(&mut transaction, chosen)?;
             }
-            transaction.commit(self.settings.kafka.connect_timeout.max(TRANSACTION_TIMEOUT))?;
+            transaction.commit(self.letters.settings.kafka.connect_timeout.max(TRANSACTION_TIMEOUT))?;
         }
         self.tally.transactions += 1;
         for Chosen { letter, .. } in &batch.chosen {
@@ -234,7 +237,7 @@ impl<'a> Sender<'a> {
             topic: &letter.reason.topic,
             key: letter.key.as_deref(),
             value: value.as_deref(),
-            headers: &headers(letter, &self.settings.topics.dead_letters),
+            headers: &headers(letter, self.letters.topic()),
             // Not by its key: the producer's partitioner may be another one, and partitions may have been added.
             partition: Some(letter.reason.partition),
             // Now: with the time that it had, retention could take it before it is read.

@@ -8,10 +8,12 @@
 //!
 //! [`ExclusiveTransaction`]: crate::kafka::ExclusiveTransaction
 
-use super::{letter::Letter, letters::not_recovery};
+use super::{
+    letter::Letter,
+    letters::{Letters, not_recovery},
+};
 use crate::{
-    config::Settings,
-    kafka::{Cluster, Isolation, TopicScan, TopicSpec},
+    kafka::{Isolation, TopicScan, TopicSpec},
     protocol::{Failure, TopicPartition},
 };
 use std::{
@@ -31,7 +33,7 @@ pub(super) struct Mark {
 
 /// The dead letters that were replayed, as far as they were read. About 40 bytes of memory for each.
 pub(super) struct Replayed<'a> {
-    settings: &'a Settings,
+    letters: &'a Letters<'a>,
     topic: String,
     partitions: Vec<TopicPartition>,
     marks: HashSet<Mark>,
@@ -41,22 +43,22 @@ pub(super) struct Replayed<'a> {
 
 impl<'a> Replayed<'a> {
     /// The name of the topic.
-    pub(super) fn topic_of(settings: &Settings) -> String {
-        format!("{}-replayed", settings.topics.dead_letters)
+    fn topic_of(letters: &Letters<'_>) -> String {
+        format!("{}-replayed", letters.topic())
     }
 
     /// Makes the topic if it is not there.
-    pub(super) fn create_topic(settings: &Settings, cluster: &Cluster) -> Result<(), Failure> {
+    pub(super) fn create_topic(letters: &Letters<'_>) -> Result<(), Failure> {
         let configs = [("cleanup.policy".to_owned(), "compact".to_owned())].into();
-        let spec = TopicSpec { name: Self::topic_of(settings), partitions: 1, replication: None, configs };
-        cluster.create_topics(&[spec]).map(drop)
+        let spec = TopicSpec { name: Self::topic_of(letters), partitions: 1, replication: None, configs };
+        letters.cluster.create_topics(&[spec]).map(drop)
     }
 
     /// What is known to be replayed now; nothing if there is no topic yet. What a replay has open does not hold it up.
-    pub(super) fn look(settings: &'a Settings, cluster: &Cluster) -> Result<Self, Failure> {
-        let mut replayed = Self::nothing(settings, cluster)?;
+    pub(super) fn look(letters: &'a Letters<'a>) -> Result<Self, Failure> {
+        let mut replayed = Self::nothing(letters)?;
         if !replayed.partitions.is_empty() {
-            let kafka = &settings.kafka;
+            let kafka = &letters.settings.kafka;
             replayed.take_in(&TopicScan::whole(
                 &kafka.connection,
                 &kafka.group,
@@ -72,17 +74,17 @@ impl<'a> Replayed<'a> {
     /// # Errors
     ///
     /// Transient if a transaction is open in the topic.
-    pub(super) fn read(settings: &'a Settings, cluster: &Cluster) -> Result<Self, Failure> {
-        let mut replayed = Self::nothing(settings, cluster)?;
+    pub(super) fn read(letters: &'a Letters<'a>) -> Result<Self, Failure> {
+        let mut replayed = Self::nothing(letters)?;
         replayed.go_on()?;
         Ok(replayed)
     }
 
-    fn nothing(settings: &'a Settings, cluster: &Cluster) -> Result<Self, Failure> {
-        let topic = Self::topic_of(settings);
+    fn nothing(letters: &'a Letters<'a>) -> Result<Self, Failure> {
+        let (topic, cluster) = (Self::topic_of(letters), &letters.cluster);
         let there = cluster.missing(std::slice::from_ref(&topic))?.is_empty();
         let partitions = if there { cluster.partitions(&topic)? } else { Vec::new() };
-        Ok(Self { settings, topic, partitions, marks: HashSet::new(), read: BTreeMap::new() })
+        Ok(Self { letters, topic, partitions, marks: HashSet::new(), read: BTreeMap::new() })
     }
 
     /// Reads all that was added since; says how much of it was not known.
@@ -94,7 +96,7 @@ impl<'a> Replayed<'a> {
         if self.partitions.is_empty() {
             return Ok(0);
         }
-        let kafka = &self.settings.kafka;
+        let kafka = &self.letters.settings.kafka;
         let scan = TopicScan::complete(&kafka.connection, &kafka.group, &self.partitions)?.starting_at(&self.read);
         self.take_in(&scan)
     }

@@ -5,8 +5,8 @@ use super::{
     letter::{Letter, Place},
     letters::Letters,
     replayed::Replayed,
+    topic::Which,
 };
-use crate::observe::logging;
 use std::{fmt::Write as _, io::Write as _};
 
 /// Show everything of one dead letter.
@@ -23,14 +23,13 @@ pub(super) struct Show {
     #[arg(long)]
     raw: bool,
     #[command(flatten)]
-    given: Given,
+    pub(super) which: Which,
+    #[command(flatten)]
+    pub(super) given: Given,
 }
 
 impl Show {
-    pub(super) fn run(&self) -> Result<Code, Stop> {
-        let (settings, _) = self.given.load()?;
-        logging::quiet(&settings.log)?;
-        let letters = Letters::open(&settings)?;
+    pub(super) fn run(&self, letters: &Letters<'_>) -> Result<Code, Stop> {
         let letter = letters.at(self.place)?;
         if self.raw {
             let mut out = std::io::stdout().lock();
@@ -38,7 +37,7 @@ impl Show {
             out.flush()?;
             return Ok(Code::Done);
         }
-        let replayed = Replayed::look(&settings, &letters.cluster)?.has(&letter);
+        let replayed = Replayed::look(letters)?.has(&letter);
         if self.json {
             screen::json(&letter.shown(Some(replayed), true))?;
         } else {

@@ -1,10 +1,10 @@
 //! Two lists, and what is different.
 
-use super::report::{DifferenceKind, OutputReport};
+use super::{DifferenceKind, OutputReport};
 use std::fmt::Display;
 
 /// What is in `expected` and not in `found`, and the other way round, each as often as it is too much.
-pub(super) fn multisets<T: Ord + Clone>(expected: &[T], found: &[T]) -> (Vec<T>, Vec<T>) {
+pub(crate) fn multisets<T: Ord + Clone>(expected: &[T], found: &[T]) -> (Vec<T>, Vec<T>) {
     let (mut expected, mut found) = (expected.to_vec(), found.to_vec());
     expected.sort();
     found.sort();
@@ -24,7 +24,7 @@ pub(super) fn multisets<T: Ord + Clone>(expected: &[T], found: &[T]) -> (Vec<T>,
 }
 
 /// How many elements are in the wrong place, missing or too many: 0 for equal lists.
-pub(super) fn distance<T: Ord + Clone>(expected: &[T], found: &[T], ordered: bool) -> usize {
+pub(crate) fn distance<T: Ord + Clone>(expected: &[T], found: &[T], ordered: bool) -> usize {
     if expected == found {
         return 0;
     }
@@ -38,8 +38,8 @@ pub(super) fn distance<T: Ord + Clone>(expected: &[T], found: &[T], ordered: boo
 
 /// Writes the differences of two lists about `key` into the report: one of each side together are one wrong record, what is left over is missing
 /// or extra. In an ordered list, the same elements in another order are wrong.
-pub(super) fn lists<T: Ord + Clone + Display>(
-    report: &mut OutputReport,
+pub(crate) fn lists<T: Ord + Clone + Display, N>(
+    report: &mut OutputReport<N>,
     key: &dyn Display,
     expected: &[T],
     found: &[T],

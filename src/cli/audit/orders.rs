@@ -1,12 +1,9 @@
 //! `sluicegate audit`
 
-use super::{
-    Code, Given, Stop,
-    committed::{self, CommittedJob},
-    formats, progress, screen, topics,
-};
+use super::{Shown, Steps, committed, not_recovery, scan};
 use crate::{
-    audit::{self, Committed, JobRules, Options, Progress, Record, SchemaName, Step, Topic, Verdict, WriterSchema},
+    audit::{self, Committed, JobRules, Options, Progress, Record, SchemaName, Step, Topic, WriterSchema},
+    cli::{Code, Given, Stop, formats, topics::Names},
     config::{self, Settings},
     format::{
         Format,
@@ -14,11 +11,10 @@ use crate::{
         registry::Registry,
     },
     jobs::orders::names,
-    kafka::{Isolation, Polled, TopicScan},
+    kafka::Polled,
     observe::logging,
-    protocol::{Failure, FailureKind},
+    protocol::Failure,
 };
-use indicatif::ProgressBar;
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -32,12 +28,8 @@ use tokio::runtime::Handle;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  sluicegate audit --json --set kafka.bootstrap_servers=localhost:9092")]
 pub struct Audit {
-    /// The whole report as JSON
-    #[arg(long)]
-    json: bool,
-    /// Differences shown for each output; all are counted
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    differences: usize,
+    #[command(flatten)]
+    shown: Shown,
     /// For temporary files, about half the size of what is read; without it, the system's
     #[arg(long, value_name = "FOLDER")]
     temp_dir: Option<PathBuf>,
@@ -46,47 +38,34 @@ pub struct Audit {
 }
 
 impl Audit {
-    pub(super) fn run(&self) -> Result<Code, Stop> {
+    pub(in crate::cli) fn run(&self) -> Result<Code, Stop> {
         let (settings, _) = self.given.load()?;
         logging::quiet(&settings.log)?;
         let committed = prepare(&settings)?;
         let runtime = formats::runtime()?;
         let formats = audit_formats(&settings, runtime.handle())?;
-        let options = Options { temp_dir: self.temp_dir.clone(), shown: self.differences, formats, ..Options::default() };
+        let options = Options { temp_dir: self.temp_dir.clone(), shown: self.shown.differences, formats, ..Options::default() };
         let mut topics = KafkaTopics { settings: &settings };
-        let mut shown = Shown::default();
-        let report = audit::audit(&mut topics, &committed, &rules(&settings), &options, &mut |progress| shown.show(progress))
-            .map_err(not_recovery)?;
-        shown.finish();
-        if self.json {
-            screen::json(&report.to_json())?;
-        } else {
-            screen::line(report.to_table().trim_end())?;
-        }
-        Ok(match report.verdict() {
-            Verdict::Clean => Code::Done,
-            Verdict::Violated => Code::Violation,
-            Verdict::Undecided => Code::Failed,
-        })
+        let mut steps = Steps::begin();
+        let report =
+            audit::audit(&mut topics, &committed, &rules(&settings), &options, &mut |progress| show(&mut steps, progress))
+                .map_err(not_recovery)?;
+        steps.finish();
+        self.shown.show(report.verdict(), || report.to_json(), || report.to_table())
     }
 }
 
-/// An audit recovers nothing, so what it lacks is a failure and not a refused recovery.
-fn not_recovery(failure: Failure) -> Failure {
-    match failure.kind {
-        FailureKind::Refused => Failure::fatal(failure.message),
-        _ => failure,
-    }
+fn show(steps: &mut Steps<Step>, Progress { step, done, total }: Progress) {
+    steps.show(step, done, total, || match step {
+        Step::Reading(topic) => format!("reading {:<16}", topic.as_str()),
+        Step::Judging => format!("{:<24}", "comparing"),
+    });
 }
 
 /// What the job has committed, in the audit's words.
 fn prepare(settings: &Settings) -> Result<Committed, Failure> {
-    let group = &settings.kafka.group;
-    let Some(CommittedJob { positions, manifest }) = committed::read(settings).map_err(not_recovery)? else {
-        return Err(Failure::fatal(format!(
-            "group {group} has committed nothing, so there is nothing to audit: check kafka.group and job.name, or run the job first"
-        )));
-    };
+    let (job, mut offsets) = committed(settings, &Names::of(settings))?;
+    let manifest = job.manifest;
     let operator = |name: &str| manifest.operators.iter().find(|operator| operator.name == name);
     let watermark = operator(names::PURCHASES).and_then(|operator| operator.watermark).unwrap_or(i64::MIN);
     let waiting = operator(names::BATCHES).map_or(&[][..], |operator| &operator.operator_state);
@@ -96,11 +75,9 @@ fn prepare(settings: &Settings) -> Result<Committed, Failure> {
         Some(event) => Ok(event.into_bytes()),
         None => Err(Failure::fatal(format!("checkpoint {}: an event that waits for its batch has no JSON", manifest.checkpoint))),
     });
-    let began = manifest.began();
-    let from = |partition| began.get(partition).copied().unwrap_or(0);
     Ok(Committed {
         input_topic: settings.source.topic.clone(),
-        input: positions.iter().map(|(p, end)| (p.partition, Range { start: from(p).min(*end), end: *end })).collect(),
+        input: offsets.remove(&settings.source.topic).unwrap_or_default(),
         watermark,
         // A drain moves the watermark to the end of time, and it never moves back.
         drained: watermark == i64::MAX,
@@ -212,51 +189,12 @@ impl audit::Topics for KafkaTopics<'_> {
         ranges: Option<&BTreeMap<i32, Range<i64>>>,
         each: &mut dyn FnMut(&Record<'_>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let kafka = &self.settings.kafka;
-        let name = self.name(topic);
-        let scan = match ranges {
-            Some(ranges) => TopicScan::of(&kafka.connection, &kafka.group, Isolation::ReadCommitted, name, ranges)?,
-            None => {
-                let partitions = topics::connect(self.settings)?.partitions(name)?;
-                TopicScan::whole(&kafka.connection, &kafka.group, Isolation::ReadCommitted, &partitions)?
-            }
-        };
-        scan.run(&AtomicBool::new(false), &mut |polled: &Polled<'_>| {
+        scan(self.settings, self.name(topic), ranges, &mut |polled: &Polled<'_>| {
             let headers = polled.headers();
             let headers: Vec<(&str, &[u8])> =
                 headers.iter().map(|(name, value)| (name.as_ref(), value.unwrap_or_default())).collect();
             let Polled { partition, offset, key, value, timestamp_ms: timestamp, .. } = *polled;
             each(&Record { partition, offset, key, value, timestamp, headers: &headers })
-        })?;
-        Ok(())
-    }
-}
-
-/// One bar for each step.
-#[derive(Default)]
-struct Shown {
-    now: Option<(Step, ProgressBar)>,
-}
-
-impl Shown {
-    fn show(&mut self, progress: Progress) {
-        let fresh = self.now.as_ref().is_none_or(|(step, _)| *step != progress.step);
-        if fresh {
-            self.finish();
-            let doing = match progress.step {
-                Step::Reading(topic) => format!("reading {:<16}", topic.as_str()),
-                Step::Judging => format!("{:<24}", "comparing"),
-            };
-            self.now = Some((progress.step, progress::bar(progress.total, doing)));
-        }
-        if let Some((_, bar)) = &self.now {
-            bar.set_position(progress.done);
-        }
-    }
-
-    fn finish(&mut self) {
-        if let Some((_, bar)) = self.now.take() {
-            bar.finish_and_clear();
-        }
+        })
     }
 }
