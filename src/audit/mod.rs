@@ -23,6 +23,7 @@
 
 mod avro;
 mod bad;
+mod batches;
 mod compare;
 mod facts;
 mod formats;
