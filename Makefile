@@ -5,7 +5,7 @@ CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/sluicegate
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 # A cargo that setup has just installed is not in PATH yet.
 export PATH := $(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
-export EVENTS KILLS ORDERS BYTES KEYS SEED SEEDS MUTANT KAFKA BROKER S3 MINUTES RATE FAULTS DAYS GROWTH FORMAT INPUTS ONLY SECONDS
+export EVENTS KILLS ORDERS BYTES KEYS SEED SEEDS MUTANT KAFKA BROKER S3 MINUTES RATE FAULTS DAYS GROWTH FORMAT INPUTS DECODER ONLY SECONDS ROUNDS
 
 RELEASE := $(CARGO_TARGET_DIR)/release
 # One profile for everything, see Cargo.toml.
@@ -13,7 +13,7 @@ CARGO := cargo
 BUILD := $(CARGO) build --release --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test simulate fuzz fuzz-coverage chaos bench bench-state bench-days bench-checkpoints lint clean
+.PHONY: help setup build demo test simulate fuzz fuzz-coverage chaos bench bench-state bench-days bench-checkpoints bench-formats lint clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,9 +41,9 @@ simulate: setup ## Random faults in simulated time, seed after seed (SEEDS=20000
 	@$(CARGO) test --release --locked --package sluicegate --lib --features fault-injection -- \
 		--ignored --exact --nocapture engine::simulation::tests::simulate
 
-fuzz: setup ## Hostile records for the decoders, each from a seed and its number (INPUTS=10000000 SEED=42), or one of them (ONLY=7)
+fuzz: setup ## Hostile records for the decoders, each from a seed and its number (INPUTS=10000000 SEED=42 DECODER=both, json or avro), or one of them (ONLY=7)
 	@$(CARGO) build --release --locked --quiet --manifest-path fuzz/Cargo.toml --target-dir $(CARGO_TARGET_DIR)/fuzz --bin campaign
-	@$(CARGO_TARGET_DIR)/fuzz/release/campaign $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
+	@$(CARGO_TARGET_DIR)/fuzz/release/campaign $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SEED),--seed $(SEED)) $(if $(DECODER),--decoder $(DECODER)) $(if $(ONLY),--only $(ONLY))
 
 # What cargo-fuzz sets on a nightly toolchain, but for the sanitizers: the decoders have no unsafe code for these to look at.
 COVERAGE := --cfg fuzzing -Cpasses=sancov-module -Ccodegen-units=1 $(addprefix -Cllvm-args=-sanitizer-coverage-,level=4 \
@@ -77,6 +77,9 @@ bench-days: build ## Measure what is in the state after each of many days of eve
 
 bench-checkpoints: setup ## Checkpoints of a large state without Kafka: duration, bytes, stall, restore (KEYS=100000,1000000,10000000)
 	@$(CARGO) bench --profile release --locked --bench checkpoints
+
+bench-formats: setup ## Bytes and nanoseconds per event of each format, beside serde_json, fastavro, Java Avro and Jackson, into docs/formats.md (EVENTS=100000 ROUNDS=7)
+	@$(CARGO) bench --profile release --locked --bench formats -- $(CURDIR)/docs/formats.md
 
 lint: setup ## Formatting, clippy without warnings, and cargo-deny where it is installed
 	$(CARGO) fmt --all --check

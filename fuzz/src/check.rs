@@ -64,6 +64,9 @@ impl Plans {
         judge(&decoded, rules);
         if let Ok(event) = &decoded {
             let mut written = Vec::new();
+            encode_order(&mut written, event);
+            assert!(written.len() <= rules.max_record_bytes, "as JSON it has {} bytes", written.len());
+            written.clear();
             avro::encode_order(&mut written, event);
             assert_eq!(self.own.decode(&written, 5, rules).as_ref(), Ok(event), "written and read again");
         }
@@ -77,6 +80,10 @@ fn judge(decoded: &Result<OrderEvent, DecodeError>, rules: &DecodeRules) {
             assert!(!event.order_id.is_empty() && !event.user_id.is_empty(), "an id is empty");
             assert!(event.items.iter().all(|item| item.quantity > 0 && !item.product_id.is_empty()), "{event:?}");
             assert!((rules.min_timestamp..=rules.max_timestamp).contains(&event.timestamp), "{event:?}");
+            let keys = [&event.order_id, &event.user_id, &event.category]
+                .into_iter()
+                .chain(event.items.iter().map(|item| &item.product_id));
+            assert!(keys.map(|key| key.len()).max() <= Some(rules.max_id_bytes), "a key is too long");
             assert!(event.amount.scale() == 2 && !event.amount.is_sign_negative(), "{event:?}");
         }
         Err(error) => message(error),

@@ -1,13 +1,15 @@
 //! Avro to the JSON that the documentation describes, by the generic reader of apache-avro and not by the job's own, so that a mistake there is not
 //! made twice. What the record then is, the audit judges as it judges JSON.
 
+mod wanted;
+
 use super::json::{Hundredths, Shape, Value as Json};
 use super::{Format, Formats, SchemaName, WriterSchema};
 use crate::protocol::Failure;
-use apache_avro::schema::{InnerDecimalSchema, RecordSchema, Schema};
 use apache_avro::{error::Details, reader::datum::GenericDatumReader, types::Value};
 use std::collections::HashMap;
 use std::fmt::Write;
+use wanted::{Everything, Said};
 
 /// A record as JSON, or the class that it is refused with.
 pub(super) type Read = Result<String, &'static str>;
@@ -15,38 +17,39 @@ pub(super) type Read = Result<String, &'static str>;
 /// Reads records of one audit.
 pub(super) struct Reader<'a> {
     formats: &'a Formats,
+    wanted: Everything,
     /// Schemas met so far; none of an unknown one.
     writers: HashMap<SchemaName, Option<WriterSchema>>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(formats: &'a Formats) -> Self {
-        Self { formats, writers: HashMap::new() }
+        Self { formats, wanted: Everything::of(formats.reader.as_ref()), writers: HashMap::new() }
     }
 
     /// An order event in its documented form, with nothing but its documented fields.
     pub(super) fn order(&mut self, format: Format, record: &[u8]) -> Result<Read, Failure> {
-        Ok(self.read(format, record)?.map(|value| order(&value)))
+        let read = self.read(format, record, true)?;
+        Ok(read.and_then(|value| order(&value, &self.wanted)))
     }
 
     /// A record of an output.
     pub(super) fn output(&mut self, format: Format, record: &[u8]) -> Result<Result<String, String>, Failure> {
-        Ok(self.read(format, record)?.map_err(|class| format!("it is {class}")).map(|value| {
+        Ok(self.read(format, record, false)?.map_err(|class| format!("it is {class}")).map(|value| {
             let mut text = String::new();
             json(&value, &mut text);
             text
         }))
     }
 
-    fn read(&mut self, format: Format, record: &[u8]) -> Result<Result<Value, &'static str>, Failure> {
+    fn read(&mut self, format: Format, record: &[u8], is_order: bool) -> Result<Result<Value, &'static str>, Failure> {
         let Some((name, mut avro)) = header(format, record) else { return Ok(Err("malformed_avro")) };
         if !self.writers.contains_key(&name) {
             let writer = self.formats.schemas.schema(name)?;
             self.writers.insert(name, writer);
         }
         let Some(Some(writer)) = self.writers.get(&name) else { return Ok(Err("unknown_schema")) };
-        let is_order = matches!(&writer.schema, Schema::Record(record) if record.name.name() == "OrderEvent");
-        if self.formats.of(super::Topic::Orders) == format && is_order && !usable(writer) {
+        if is_order && !self.wanted.can_read(writer) {
             return Ok(Err("incompatible_schema"));
         }
         let all = writer.others.iter().chain([&writer.schema]).collect();
@@ -77,96 +80,73 @@ fn header(format: Format, record: &[u8]) -> Option<(SchemaName, &[u8])> {
     }
 }
 
-/// Whether the documentation says that orders of this schema can be read.
-fn usable(writer: &WriterSchema) -> bool {
-    let Schema::Record(order) = &writer.schema else { return false };
-    // Types by name are looked up in what is at hand: good enough for a schema that the job has read.
-    let some = |schema: &Schema, good: &dyn Fn(&Schema) -> bool| match schema {
-        Schema::Ref { .. } => true,
-        Schema::Union(union) => union.variants().iter().any(|branch| matches!(branch, Schema::Ref { .. }) || good(branch)),
-        other => good(other),
-    };
-    let text = |schema: &Schema| matches!(schema, Schema::String | Schema::Bytes | Schema::Uuid(_));
-    let whole = |schema: &Schema| matches!(schema, Schema::Int | Schema::Long);
-    let money = |schema: &Schema| matches!(schema, Schema::Decimal(decimal) if decimal.scale == 2 && matches!(decimal.inner, InnerDecimalSchema::Bytes));
-    let time = |schema: &Schema| whole(schema) || matches!(schema, Schema::TimestampMillis | Schema::LocalTimestampMillis);
-    let kind = |schema: &Schema| matches!(schema, Schema::Enum(kind) if kind.name.name() == "EventType");
-    let has = |record: &RecordSchema, name: &str, optional: bool, good: &dyn Fn(&Schema) -> bool| {
-        record.fields.iter().find(|field| field.name == name).map_or(optional, |field| some(&field.schema, good))
-    };
-    let item = |schema: &Schema| match schema {
-        Schema::Record(item) => {
-            item.name.name() == "Item"
-                && has(item, "productId", false, &text)
-                && has(item, "productName", true, &text)
-                && has(item, "quantity", false, &whole)
-                && has(item, "price", false, &money)
-        }
-        Schema::Ref { .. } => true,
-        _ => false,
-    };
-    let items = |schema: &Schema| matches!(schema, Schema::Array(array) if item(&array.items));
-    ["orderId", "userId"].iter().all(|name| has(order, name, false, &text))
-        && has(order, "eventType", false, &kind)
-        && has(order, "amount", false, &money)
-        && has(order, "itemCount", false, &whole)
-        && has(order, "category", true, &text)
-        && has(order, "items", false, &items)
-        && has(order, "timestamp", false, &time)
-}
-
 /// The documented fields of an order event, in their documented order.
-fn order(value: &Value) -> String {
+fn order(value: &Value, wanted: &Everything) -> Read {
     let mut text = String::from("{");
-    let names = ["orderId", "userId", "eventType", "amount", "itemCount", "category", "items", "timestamp"];
-    for (index, name) in names.into_iter().enumerate() {
+    for (index, name) in wanted::ORDER.into_iter().enumerate() {
         let comma = if index > 0 { "," } else { "" };
         let _ = write!(text, "{comma}\"{name}\":");
-        match (name, field(value, name)) {
-            ("items", Some(Value::Array(items))) => list(items, &mut text, item),
-            (_, Some(value)) => json(value, &mut text),
-            (_, None) => text.push_str("\"\""),
-        }
-    }
-    text.push('}');
-    text
-}
-
-fn item(value: &Value, text: &mut String) {
-    text.push('{');
-    for (index, name) in ["productId", "productName", "quantity", "price"].into_iter().enumerate() {
-        let comma = if index > 0 { "," } else { "" };
-        let _ = write!(text, "{comma}\"{name}\":");
-        match field(value, name) {
-            Some(value) => json(value, text),
-            None => text.push_str("\"\""),
-        }
-    }
-    text.push('}');
-}
-
-/// A field of a record, or of the record in a union.
-fn field<'v>(value: &'v Value, name: &str) -> Option<&'v Value> {
-    match value {
-        Value::Union(_, value) => field(value, name),
-        Value::Record(fields) => {
-            let value = fields.iter().find(|field| field.0 == name).map(|field| &field.1);
-            match value {
-                Some(Value::Union(_, inner)) => Some(inner),
-                other => other,
+        match (name, wanted.order.find(value, name)) {
+            ("items", Some(Said::Value(Value::Array(items)))) => {
+                text.push('[');
+                for (index, value) in items.iter().enumerate() {
+                    text.push_str(if index > 0 { "," } else { "" });
+                    item(value, &mut text, wanted)?;
+                }
+                text.push(']');
             }
+            (_, said) => field(name, said, &mut text, wanted)?,
         }
-        _ => None,
     }
+    text.push('}');
+    Ok(text)
 }
 
-fn list(values: &[Value], text: &mut String, each: fn(&Value, &mut String)) {
+fn item(value: &Value, text: &mut String, wanted: &Everything) -> Result<(), &'static str> {
+    text.push('{');
+    for (index, name) in wanted::ITEM.into_iter().enumerate() {
+        let comma = if index > 0 { "," } else { "" };
+        let _ = write!(text, "{comma}\"{name}\":");
+        field(name, wanted.item.find(value, name), text, wanted)?;
+    }
+    text.push('}');
+    Ok(())
+}
+
+/// The value of a documented field. One of another type, which only a branch of a union can have, is null: no field may be that.
+fn field(name: &str, said: Option<Said<'_>>, text: &mut String, wanted: &Everything) -> Result<(), &'static str> {
+    match (name, said) {
+        ("amount" | "price", Some(Said::Value(value @ Value::Decimal(_)))) => json(value, text),
+        ("amount" | "price", Some(Said::Default(default))) => {
+            // Text, of which each character is a byte.
+            let bytes: Vec<u8> = default.as_str().unwrap_or_default().chars().map(|c| u8::try_from(c).unwrap_or(0)).collect();
+            money(&bytes, text);
+        }
+        ("eventType", Some(Said::Value(Value::Enum(_, symbol)))) => quoted(wanted.symbol(symbol), text),
+        ("itemCount" | "quantity", Some(Said::Value(value @ (Value::Int(_) | Value::Long(_))))) => json(value, text),
+        ("timestamp", Some(Said::Value(value))) if is_time(value) => json(value, text),
+        ("orderId" | "userId" | "category" | "productId" | "productName", Some(Said::Value(value))) => match value {
+            Value::Bytes(bytes) => quoted(std::str::from_utf8(bytes).map_err(|_| "invalid_utf8")?, text),
+            Value::String(_) | Value::Uuid(_) => json(value, text),
+            _ => text.push_str("null"),
+        },
+        (_, Some(Said::Default(default))) => text.push_str(&default.to_string()),
+        _ => text.push_str("null"),
+    }
+    Ok(())
+}
+
+fn is_time(value: &Value) -> bool {
+    matches!(value, Value::Int(_) | Value::Long(_) | Value::TimestampMillis(_) | Value::LocalTimestampMillis(_))
+}
+
+fn list(values: &[Value], text: &mut String) {
     text.push('[');
     for (index, value) in values.iter().enumerate() {
         if index > 0 {
             text.push(',');
         }
-        each(value, text);
+        json(value, text);
     }
     text.push(']');
 }
@@ -190,7 +170,7 @@ fn json(value: &Value, text: &mut String) {
         Value::Bytes(bytes) => quoted(&String::from_utf8_lossy(bytes), text),
         Value::Uuid(id) => quoted(&id.to_string(), text),
         Value::Decimal(decimal) => money(&Vec::try_from(decimal).unwrap_or_default(), text),
-        Value::Array(values) => list(values, text, if values.iter().all(is_order) { order_into } else { json }),
+        Value::Array(values) => list(values, text),
         Value::Map(values) => {
             let mut entries: Vec<_> = values.iter().collect();
             entries.sort_by_key(|entry| entry.0);
@@ -199,14 +179,6 @@ fn json(value: &Value, text: &mut String) {
         Value::Record(fields) => object(fields.iter().map(|(name, value)| (name.as_str(), value)), text),
         _ => text.push_str("null"),
     }
-}
-
-fn is_order(value: &Value) -> bool {
-    field(value, "orderId").is_some() && field(value, "items").is_some()
-}
-
-fn order_into(value: &Value, text: &mut String) {
-    text.push_str(&order(value));
 }
 
 fn object<'v>(fields: impl Iterator<Item = (&'v str, &'v Value)>, text: &mut String) {
@@ -275,3 +247,6 @@ pub(super) fn canonical(event: &[u8]) -> Option<String> {
         .collect();
     Some(format!("{{{},\"items\":[{items}],{}}}", head?.join(","), find(&fields, "timestamp")?))
 }
+
+#[cfg(test)]
+mod tests;

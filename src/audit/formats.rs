@@ -51,6 +51,8 @@ pub struct Formats {
     pub topics: BTreeMap<Topic, Format>,
     /// Their schemas.
     pub schemas: Arc<dyn Schemas>,
+    /// The reader's schema of order events, with its aliases and defaults; without one, they have the documented names and defaults.
+    pub reader: Option<Schema>,
 }
 
 impl Formats {
@@ -73,7 +75,7 @@ impl Formats {
 impl Default for Formats {
     /// JSON everywhere.
     fn default() -> Self {
-        Self { topics: BTreeMap::new(), schemas: Arc::new(Nobody) }
+        Self { topics: BTreeMap::new(), schemas: Arc::new(Nobody), reader: None }
     }
 }
 

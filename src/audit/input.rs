@@ -157,8 +157,10 @@ pub struct JobRules {
     pub min_timestamp: i64,
     /// Latest sane event time, in milliseconds since the epoch.
     pub max_timestamp: i64,
-    /// Most bytes of an input record's value.
+    /// Most bytes of an input record's value, of an event as JSON, and of the events of a batch together.
     pub max_record_bytes: usize,
+    /// Most bytes of an identifier and of a category.
+    pub max_id_bytes: usize,
 }
 
 impl Default for JobRules {
@@ -177,6 +179,7 @@ impl Default for JobRules {
             min_timestamp: 946_684_800_000,
             max_timestamp: 4_102_444_800_000,
             max_record_bytes: 900 * 1024,
+            max_id_bytes: 1024,
         }
     }
 }

@@ -23,6 +23,7 @@
 
 mod avro;
 mod bad;
+mod batches;
 mod facts;
 mod formats;
 mod input;

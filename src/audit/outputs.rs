@@ -43,15 +43,17 @@ pub(super) struct Stats {
     pub total: i128,
     pub average: i128,
     pub categories: BTreeMap<CompactString, i64>,
+    /// Categories that the record says to have left out.
+    pub omitted: u64,
 }
 
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { start, end, orders, pieces, total, average, categories } = self;
-        write!(
-            f,
-            "[{start}, {end}) {orders} orders, {pieces} items, total {total} and average {average} hundredths, {categories:?}"
-        )
+        let Self { start, end, orders, pieces, total, average, categories, omitted } = self;
+        write!(f, "[{start}, {end}) {orders} orders, {pieces} items, total {total} and average {average} hundredths, ")?;
+        // There may be very many.
+        let shown: Vec<_> = categories.iter().take(20).collect();
+        write!(f, "{} categories ({omitted} left out): {shown:?}", categories.len())
     }
 }
 
@@ -87,7 +89,12 @@ pub(super) fn status(bytes: &[u8]) -> Result<(CompactString, Status), Unreadable
     Ok((fields.string("orderId")?, Status { user: fields.string("userId")?, status: fields.string("status")?, times }))
 }
 
-pub(super) fn stats(bytes: &[u8]) -> Result<(CompactString, Stats), Unreadable> {
+pub(super) fn stats(bytes: &[u8], omitted: Option<&str>) -> Result<(CompactString, Stats), Unreadable> {
+    let omitted = match omitted.map(str::parse) {
+        None => 0,
+        Some(Ok(number)) if number > 0 => number,
+        Some(_) => return Err("header stats.omitted_categories is not a whole number from 1".to_owned()),
+    };
     let fields = Fields::of(bytes)?;
     let mut categories = BTreeMap::new();
     let counts = fields.value("categoryCount")?.fields().map_err(|error| error.to_string())?;
@@ -105,6 +112,7 @@ pub(super) fn stats(bytes: &[u8]) -> Result<(CompactString, Stats), Unreadable> 
         total: fields.money("totalAmount")?,
         average: fields.money("averageOrderValue")?,
         categories,
+        omitted,
     };
     Ok((fields.string("userId")?, stats))
 }

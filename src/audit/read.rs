@@ -1,5 +1,6 @@
 //! Reads all topics once and turns their records into facts.
 
+use super::batches::Sizes;
 use super::facts::{Arrival, BadFact, Digest, Facts, OrderFact, Place, ProductFact, UserFact, put_user};
 use super::kind::EventKind;
 use super::report::Report;
@@ -23,8 +24,8 @@ pub(super) fn all(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(), Failure> {
     let avro = avro::Reader::new(formats);
-    let (latest, batches, scratch) = (HashMap::new(), HashSet::new(), Vec::new());
-    let mut reader = Reader { committed, rules, formats, avro, facts, report, latest, batches, scratch };
+    let (latest, batches, sizes, scratch) = (HashMap::new(), HashSet::new(), Sizes::default(), Vec::new());
+    let mut reader = Reader { committed, rules, formats, avro, facts, report, latest, batches, sizes, scratch };
     let input: u64 = committed.input.values().map(|range| u64::try_from(range.end - range.start).unwrap_or(0)).sum();
     for topic in [Topic::Orders].into_iter().chain(Topic::OUTPUTS) {
         let (ranges, total) = if topic == Topic::Orders { (Some(&committed.input), Some(input)) } else { (None, None) };
@@ -41,8 +42,10 @@ pub(super) fn all(
             .map_err(|failure| failure.context(format!("reading {} for the audit", topic.as_str())))?;
     }
     for (index, event) in committed.waiting.iter().enumerate() {
+        reader.sizes.begins(event.len());
         reader.batched(None, event, &format!("waiting event {index}"))?;
     }
+    reader.short_batches();
     Ok(())
 }
 
@@ -57,6 +60,8 @@ struct Reader<'a> {
     latest: HashMap<i32, i64>,
     /// Hashes of the batch ids: one in a hundred events, 8 bytes each.
     batches: HashSet<u64>,
+    /// Of batches with fewer events than they should have, and of the events that may have had no room in them.
+    sizes: Sizes,
     /// For what is hashed as one.
     scratch: Vec<u8>,
 }
@@ -86,7 +91,7 @@ impl Reader<'_> {
         let read = match topic {
             Topic::Orders => Ok(()),
             Topic::OrderStatus => self.status(place, record.key, value)?,
-            Topic::PurchaseStats => self.stats(place, record.key, value)?,
+            Topic::PurchaseStats => self.stats(place, record, value)?,
             Topic::LateOrders => self.late(place, record)?,
             Topic::InventoryLevels => self.level(place, record.key, value)?,
             Topic::LowStockAlerts => self.alert(place, record.key, value)?,
@@ -127,7 +132,11 @@ impl Reader<'_> {
             Format::Json => (rules::judge(record.value, self.rules), None),
             _ if value.is_empty() || value.len() > self.rules.max_record_bytes => (rules::judge(record.value, self.rules), None),
             _ => match self.avro.order(format, value)? {
-                Ok(json) => (rules::judge_text(&json, self.rules), Some(json)),
+                Ok(json) => {
+                    let judged = rules::judge_text(&json, self.rules);
+                    let fits = json.len() <= self.rules.max_record_bytes;
+                    (if fits { judged } else { judged.and(Err("too_large")) }, Some(json))
+                }
                 Err(class) => (Err(class), None),
             },
         };
@@ -167,12 +176,13 @@ impl Reader<'_> {
         self.facts.order(&order, OrderFact::Status(place, status)).map(Ok)
     }
 
-    fn stats(&mut self, place: Place, key: Option<&[u8]>, value: &[u8]) -> Result<Result<(), String>, Failure> {
-        let (user, stats) = match outputs::stats(value) {
+    fn stats(&mut self, place: Place, record: &Record<'_>, value: &[u8]) -> Result<Result<(), String>, Failure> {
+        let omitted = header(record.headers, "stats.omitted_categories");
+        let (user, stats) = match outputs::stats(value, omitted) {
             Ok(read) => read,
             Err(why) => return Ok(Err(why)),
         };
-        self.check_key(Topic::PurchaseStats, place, key, &user);
+        self.check_key(Topic::PurchaseStats, place, record.key, &user);
         put_user(&mut self.facts.users, &user, UserFact::Stats(place, stats)).map(Ok)
     }
 
@@ -240,10 +250,20 @@ impl Reader<'_> {
         if u64::try_from(batch.size) != Ok(events) {
             note(format!("size {events}, the number of its orders"), format!("size {}", batch.size));
         }
-        let right = events == self.rules.batch_size || (self.committed.drained && 0 < events && events < self.rules.batch_size);
-        if !right {
+        let fewer = 0 < events && events < self.rules.batch_size;
+        if fewer && !self.committed.drained {
+            // What the next one may have had is known when all are read.
+            self.sizes.short(self.rules.max_record_bytes.saturating_sub(value.len()));
+        } else if !fewer && events != self.rules.batch_size {
             note(format!("{} events", self.rules.batch_size), format!("{events} events"));
         }
+        let bytes = batch.orders.iter().map(|event| event.len() + 1).sum::<usize>();
+        if self.formats.of(Topic::OrderBatches) == Format::Json && events > 1 && bytes > self.rules.max_record_bytes + 1 {
+            note(format!("at most {} bytes of events", self.rules.max_record_bytes), format!("{bytes} bytes"));
+        }
+        // With the white space that may have been around it.
+        let slack = value.len().saturating_sub(bytes);
+        self.sizes.begins(batch.orders.first().map_or(0, |event| event.len() + slack));
         if !self.batches.insert(xxh3_64(batch.id.as_bytes())) {
             note("a batch id that was not used before".to_owned(), "the id of an earlier batch".to_owned());
         }
@@ -251,6 +271,18 @@ impl Reader<'_> {
             self.batched(Some(place), event.as_bytes(), &format!("event {index} of batch {} at {place}", batch.id))?;
         }
         Ok(Ok(()))
+    }
+
+    /// A batch may have fewer events than it should have where the next one had no room in it: so many batches, so many events that are large
+    /// enough and begin another batch, or wait.
+    fn short_batches(&mut self) {
+        if let Some((short, need, large)) = self.sizes.unexplained() {
+            let expected =
+                format!("{} events, or another event of more than {need} bytes that had no room in it", self.rules.batch_size);
+            let found = format!("{short} such batches, and {large} such events");
+            let difference = || ("batches with fewer events".to_owned(), expected, found);
+            self.report.output(Topic::OrderBatches).note(DifferenceKind::Wrong, difference);
+        }
     }
 
     /// An event in a batch, or waiting for one.

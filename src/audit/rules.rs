@@ -22,7 +22,7 @@ pub(super) struct Event {
 }
 
 /// Classes of bad records, the first that applies is the one that counts (see the documentation of the order job).
-const PRECEDENCE: [&str; 18] = [
+const PRECEDENCE: [&str; 19] = [
     "too_large",
     "empty",
     "invalid_utf8",
@@ -36,6 +36,7 @@ const PRECEDENCE: [&str; 18] = [
     "wrong_type",
     "unknown_event_type",
     "empty_id",
+    "too_long",
     "negative_number",
     "number_out_of_range",
     "inexact_money",
@@ -113,13 +114,13 @@ impl Court {
 
     fn order(&mut self, value: Value<'_>, rules: &JobRules) -> Option<Event> {
         let fields = self.fields(value)?;
-        let order = self.field(&fields, "orderId").and_then(|value| self.identifier(value));
-        let user = self.field(&fields, "userId").and_then(|value| self.identifier(value));
+        let order = self.field(&fields, "orderId").and_then(|value| self.identifier(value, rules));
+        let user = self.field(&fields, "userId").and_then(|value| self.identifier(value, rules));
         let kind = self.field(&fields, "eventType").and_then(|value| self.kind(value));
         let amount = self.field(&fields, "amount").and_then(|value| self.money(value));
         let pieces = self.field(&fields, "itemCount").and_then(|value| self.pieces(value, "negative_number", 0));
-        let category = self.field(&fields, "category").and_then(|value| self.string(value));
-        let items = self.field(&fields, "items").and_then(|value| self.items(value));
+        let category = self.field(&fields, "category").and_then(|value| self.limited(value, rules));
+        let items = self.field(&fields, "items").and_then(|value| self.items(value, rules));
         let time = self.field(&fields, "timestamp").and_then(|value| self.time(value, rules));
         Some(Event {
             order: order?,
@@ -133,12 +134,12 @@ impl Court {
         })
     }
 
-    fn items(&mut self, value: Value<'_>) -> Option<Vec<(CompactString, u32)>> {
+    fn items(&mut self, value: Value<'_>, rules: &JobRules) -> Option<Vec<(CompactString, u32)>> {
         let Some(elements) = value.elements() else { return self.refuse("wrong_type") };
         let mut items = Vec::with_capacity(elements.len());
         for element in elements {
             let Some(fields) = self.fields(element) else { continue };
-            let product = self.field(&fields, "productId").and_then(|value| self.identifier(value));
+            let product = self.field(&fields, "productId").and_then(|value| self.identifier(value, rules));
             self.field(&fields, "productName").and_then(|value| self.string(value));
             let quantity = self.field(&fields, "quantity").and_then(|value| self.pieces(value, "quantity_below_one", 1));
             self.field(&fields, "price").and_then(|value| self.money(value));
@@ -154,8 +155,13 @@ impl Court {
         }
     }
 
-    fn identifier(&mut self, value: Value<'_>) -> Option<CompactString> {
+    fn limited(&mut self, value: Value<'_>, rules: &JobRules) -> Option<CompactString> {
         let text = self.string(value)?;
+        if text.len() > rules.max_id_bytes { self.refuse("too_long") } else { Some(text) }
+    }
+
+    fn identifier(&mut self, value: Value<'_>, rules: &JobRules) -> Option<CompactString> {
+        let text = self.limited(value, rules)?;
         if text.is_empty() { self.refuse("empty_id") } else { Some(text) }
     }
 

@@ -67,6 +67,7 @@ fn judge_fired(key: &str, start: i64, mut window: Window, rules: &JobRules, repo
         }
         return;
     }
+    let (categories, omitted) = left_of(window.categories, rules.max_record_bytes);
     let expected = Stats {
         start,
         end: start + rules.window,
@@ -74,7 +75,8 @@ fn judge_fired(key: &str, start: i64, mut window: Window, rules: &JobRules, repo
         pieces: window.pieces,
         total: window.total,
         average: half_even(window.total, i128::from(window.orders)),
-        categories: window.categories,
+        categories,
+        omitted,
     };
     output.expected += 1;
     let Some(((place, last), earlier)) = window.found.split_last() else {
@@ -94,6 +96,24 @@ fn judge_fired(key: &str, start: i64, mut window: Window, rules: &JobRules, repo
         }
         next = stats.orders;
     }
+}
+
+/// The categories that a record has room for, and the number of the others. Each takes 24 bytes and six for each of its name; the ones with
+/// the most orders come first, and among equal ones those that are first by name, until one has no room.
+fn left_of(all: BTreeMap<CompactString, i64>, room: usize) -> (BTreeMap<CompactString, i64>, u64) {
+    let mut ranked: Vec<(i64, CompactString)> = all.into_iter().map(|(name, orders)| (-orders, name)).collect();
+    ranked.sort();
+    let mut taken = 0_usize;
+    let count = ranked.len();
+    let kept: BTreeMap<_, _> = ranked
+        .into_iter()
+        .map_while(|(orders, name)| {
+            taken = taken.saturating_add(24 + name.len() * 6);
+            (taken <= room).then_some((name, -orders))
+        })
+        .collect();
+    let omitted = count - kept.len();
+    (kept, omitted as u64)
 }
 
 /// `total` / `count`, rounded to the nearest whole number, halves to the even one.

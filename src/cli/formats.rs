@@ -2,7 +2,11 @@
 
 use crate::{
     config::Settings,
-    format::{Encoding, Format, Formats, Input, avro::OwnSchema, registry::Registry},
+    format::{
+        Encoding, Format, Formats, Input,
+        avro::{OwnSchema, ReaderSchema},
+        registry::Registry,
+    },
     protocol::Failure,
 };
 use apache_avro::Schema;
@@ -22,7 +26,9 @@ pub(super) struct Connecting<'a> {
 impl<'a> Connecting<'a> {
     /// Sends nothing yet.
     pub(super) fn new(settings: &'a Settings, runtime: &Handle, cancel: &'a AtomicBool) -> Result<Self, Failure> {
-        let registry = settings.registry.clone().map(|registry| Registry::new(registry, runtime.clone())).transpose()?;
+        let reader = reader_schema(settings)?;
+        let registry = settings.registry.clone();
+        let registry = registry.map(|registry| Registry::new(registry, reader, runtime.clone())).transpose()?;
         Ok(Self { settings, registry, cancel })
     }
 
@@ -58,8 +64,7 @@ impl<'a> Connecting<'a> {
                 self.registry()?.answers(self.settings.kafka.connect_timeout, self.cancel)?;
                 Ok(Input::Avro(Arc::clone(self.registry()?)))
             }
-            Format::AvroSingleObject => Input::single_object(&producers_schemas(self.settings)?)
-                .map_err(|why| Failure::fatal(format!("format.schemas: {why}"))),
+            Format::AvroSingleObject => Ok(single_object(self.settings)?.0),
         }
     }
 
@@ -111,6 +116,21 @@ pub(super) fn producers_schemas(settings: &Settings) -> Result<Vec<(String, Sche
         Ok((path.display().to_string(), schema))
     };
     paths.iter().map(|path| read(path)).collect()
+}
+
+/// Reads single-object encoding; and how many schemas of producers are at hand.
+pub(super) fn single_object(settings: &Settings) -> Result<(Input, usize), Failure> {
+    let schemas = producers_schemas(settings)?;
+    let input = Input::single_object(&schemas, &reader_schema(settings)?);
+    Ok((input.map_err(|why| Failure::fatal(format!("format.schemas: {why}")))?, schemas.len()))
+}
+
+/// What the input is read as: the schema in `format.reader_schema`, else our own.
+pub(super) fn reader_schema(settings: &Settings) -> Result<ReaderSchema, Failure> {
+    let Some(path) = &settings.format.reader_schema else { return Ok(ReaderSchema::own()) };
+    let failed = |why: String| Failure::fatal(format!("format.reader_schema: {}: {why}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    ReaderSchema::parse(&text).map_err(failed)
 }
 
 /// Threads for requests to a registry, for commands that have none.

@@ -37,6 +37,7 @@ fn order_options(settings: &Settings, formats: Formats) -> orders::Options {
             min_timestamp: *settings.source.timestamps.start(),
             max_timestamp: *settings.source.timestamps.end(),
             max_record_bytes: settings.source.max_record_bytes,
+            max_id_bytes: settings.source.max_id_bytes,
         },
         identity: match options.identity {
             config::Identity::Event => orders::Identity::Event,

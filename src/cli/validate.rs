@@ -46,6 +46,7 @@ impl Validate {
         let (settings, sources) = self.given.load()?;
         let file = sources.file.as_ref().map_or_else(|| "no file, defaults".to_owned(), |file| file.display().to_string());
         let mut checks = vec![Check { what: "settings", found: Ok(file) }];
+        checks.extend(schemas(&settings));
         if !self.offline {
             checks.push(Check { what: "state.dir", found: writable(&settings.state.dir) });
             checks.push(Check { what: "checkpoint.storage", found: storage(&settings) });
@@ -54,6 +55,21 @@ impl Validate {
         }
         Check::show(&checks)
     }
+}
+
+/// Whether the files of schemas can be used.
+fn schemas(settings: &Settings) -> Vec<Check> {
+    let mut checks = Vec::new();
+    if let Some(path) = &settings.format.reader_schema {
+        let found = formats::reader_schema(settings).map(|_| format!("{}: has all fields of an order event", path.display()));
+        checks.push(Check { what: "format.reader_schema", found });
+    }
+    if let Some(folder) = &settings.format.schemas {
+        let found = formats::single_object(settings)
+            .map(|(_, known)| format!("{}: {known} schemas of producers can be read", folder.display()));
+        checks.push(Check { what: "format.schemas", found });
+    }
+    checks
 }
 
 /// Whether the brokers answer, have the topics and allow what the settings want.

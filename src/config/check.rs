@@ -169,6 +169,7 @@ impl Check<'_> {
         let earliest = self.read("source.min_timestamp", timestamp);
         let latest = self.read("source.max_timestamp", timestamp);
         let bytes = self.read("source.max_record_bytes", |v| in_sizes(v, (1 << 10)..=(64 << 20)));
+        let id_bytes = self.read("source.max_id_bytes", |v| in_sizes(v, 16..=(64 << 10)));
         if let (Some(earliest), Some(latest)) = (earliest, latest)
             && earliest >= latest
         {
@@ -182,6 +183,7 @@ impl Check<'_> {
             partition_discovery_interval: discovery?,
             timestamps: earliest?..=latest?,
             max_record_bytes: usize::try_from(bytes?).ok()?,
+            max_id_bytes: usize::try_from(id_bytes?).ok()?,
         })
     }
 
@@ -366,6 +368,18 @@ impl Check<'_> {
                 show_size(HEADER_BYTES)
             );
             self.problem("source.max_record_bytes", message);
+            return;
+        }
+        // Escaped, a byte may become six, so a status takes 12 of them and one as the key; a batch takes an id and its key beside the events.
+        let (record, id) = (source.max_record_bytes as u64, source.max_id_bytes as u64);
+        let largest = (14 * id).max(record + 8 * id) + 1024;
+        if largest > limit {
+            let message = format!(
+                "{} would allow records of up to {largest} bytes in the outputs, which do not fit into {PROPERTIES} \"{name}\" = {limit}; \
+                 raise that (and the topics' max.message.bytes) or lower this",
+                show_size(id)
+            );
+            self.problem("source.max_id_bytes", message);
         }
     }
 

@@ -17,6 +17,7 @@ impl Check<'_> {
         let (late_orders, inventory_levels) = (of("late_orders"), of("inventory_levels"));
         let (low_stock_alerts, order_batches) = (of("low_stock_alerts"), of("order_batches"));
         let schemas = self.read("format.schemas", or_nothing(absolute));
+        let reader_schema = self.read("format.reader_schema", or_nothing(file));
         Some(Formats {
             orders: orders?,
             order_status: order_status?,
@@ -26,6 +27,7 @@ impl Check<'_> {
             low_stock_alerts: low_stock_alerts?,
             order_batches: order_batches?,
             schemas: schemas?,
+            reader_schema: reader_schema?,
         })
     }
 

@@ -113,6 +113,12 @@ pub const KEYS: &[Key] = &[
         "An input record with a larger value goes to the dead letters, which have room for so much and 8KiB. With 16KiB for headers it must fit into the property message.max.bytes (1200000 by default).",
     ),
     key(
+        "source.max_id_bytes",
+        "1KiB",
+        "16B to 64KiB",
+        "An input record whose orderId, userId, category or a productId is longer, as UTF-8, goes to the dead letters. They are keys of the outputs: 14 times this and 1KiB, and source.max_record_bytes with 8 times this and 1KiB, must fit into the property message.max.bytes.",
+    ),
+    key(
         "checkpoint.interval",
         "1s",
         "10ms to 1h",
@@ -240,6 +246,12 @@ pub const KEYS: &[Key] = &[
     key("format.inventory_levels", "json", "json, avro or avro-single-object", "Format of inventory-levels."),
     key("format.low_stock_alerts", "json", "json, avro or avro-single-object", "Format of low-stock-alerts."),
     key("format.order_batches", "json", "json, avro or avro-single-object", "Format of order-batches."),
+    key(
+        "format.reader_schema",
+        "",
+        "the path of a file, or nothing",
+        "Avro schema that order events are read as, in place of schemas/order-event.avsc: the same fields, with aliases and defaults of one's own.",
+    ),
     key(
         "format.schemas",
         "",

@@ -97,6 +97,8 @@ pub struct Source {
     pub timestamps: RangeInclusive<i64>,
     /// Largest input record that is processed, in bytes.
     pub max_record_bytes: usize,
+    /// Longest identifier and category, in bytes.
+    pub max_id_bytes: usize,
 }
 
 /// `[checkpoint]`
@@ -258,6 +260,8 @@ pub struct Formats {
     pub order_batches: Format,
     /// Folder of producers' schemas for single-object encoding.
     pub schemas: Option<PathBuf>,
+    /// File with the schema that the input is read as.
+    pub reader_schema: Option<PathBuf>,
 }
 
 impl Formats {

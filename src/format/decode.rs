@@ -16,7 +16,7 @@ pub const MAX_DEPTH: usize = 32;
 ///
 /// | class | the record is refused because |
 /// | --- | --- |
-/// | `too_large` | it has more bytes than [`DecodeRules::max_record_bytes`] |
+/// | `too_large` | it has more bytes than [`DecodeRules::max_record_bytes`], or is Avro, breaks no other rule, and would have more as JSON |
 /// | `empty` | it has no bytes: a tombstone (null value) or an empty value |
 /// | `invalid_utf8` | its bytes are not UTF-8 |
 /// | `malformed_json` | it is not one JSON text (RFC 8259): cut off, trailing bytes, `NaN`, a raw control character in a string, a byte order mark, or a name or string that has to be read holds half of a surrogate pair |
@@ -29,6 +29,7 @@ pub const MAX_DEPTH: usize = 32;
 /// | `wrong_type` | the record or an item is not an object, `items` is not an array, or a field is `null`, a string for a number, a number for a string, or a fraction (`2.0`, `2e0`) for a count or the timestamp |
 /// | `unknown_event_type` | `eventType` is none of the five, upper case |
 /// | `empty_id` | `orderId`, `userId` or a `productId` is `""` |
+/// | `too_long` | `orderId`, `userId`, `category` or a `productId` has more than [`DecodeRules::max_id_bytes`] bytes |
 /// | `negative_number` | `amount`, `price` or `itemCount` is below zero |
 /// | `number_out_of_range` | `amount` or `price` is above 999999999999999.99, `itemCount` or `quantity` above 4294967295 |
 /// | `inexact_money` | `amount` or `price` is not a whole number of hundredths (`1.005`) |
@@ -69,6 +70,8 @@ pub enum ErrorClass {
     UnknownEventType,
     /// An identifier without a character.
     EmptyId,
+    /// An identifier or a category with more bytes than allowed.
+    TooLong,
     /// Money or a count below zero.
     NegativeNumber,
     /// Money or a count above what is documented.
@@ -83,7 +86,7 @@ pub enum ErrorClass {
 
 impl ErrorClass {
     /// All of them, in order of precedence.
-    pub const ALL: [ErrorClass; 18] = [
+    pub const ALL: [ErrorClass; 19] = [
         Self::TooLarge,
         Self::Empty,
         Self::InvalidUtf8,
@@ -97,6 +100,7 @@ impl ErrorClass {
         Self::WrongType,
         Self::UnknownEventType,
         Self::EmptyId,
+        Self::TooLong,
         Self::NegativeNumber,
         Self::NumberOutOfRange,
         Self::InexactMoney,
@@ -121,6 +125,7 @@ impl ErrorClass {
             Self::WrongType => "wrong_type",
             Self::UnknownEventType => "unknown_event_type",
             Self::EmptyId => "empty_id",
+            Self::TooLong => "too_long",
             Self::NegativeNumber => "negative_number",
             Self::NumberOutOfRange => "number_out_of_range",
             Self::InexactMoney => "inexact_money",
@@ -163,13 +168,23 @@ pub struct DecodeRules {
     pub max_timestamp: i64,
     /// Most bytes of a record's value.
     pub max_record_bytes: usize,
+    /// Most bytes of an `orderId`, a `userId`, a `category` and a `productId`, as UTF-8. They are keys of output records and of state, and
+    /// several of them are in one record: none of these outgrows what a broker takes.
+    pub max_id_bytes: usize,
 }
 
 impl Default for DecodeRules {
-    /// From 2000-01-01 to 2100-01-01 (UTC), 900 KiB: the defaults of the settings.
+    /// From 2000-01-01 to 2100-01-01 (UTC), 900 KiB and 1 KiB: the defaults of the settings.
     fn default() -> Self {
-        Self { min_timestamp: 946_684_800_000, max_timestamp: 4_102_444_800_000, max_record_bytes: 900 * 1024 }
+        let (min_timestamp, max_timestamp) = (946_684_800_000, 4_102_444_800_000);
+        Self { min_timestamp, max_timestamp, max_record_bytes: 900 * 1024, max_id_bytes: 1024 }
     }
+}
+
+impl DecodeRules {
+    /// For what was accepted once, perhaps under other settings: no limit.
+    pub const ANY: Self =
+        Self { min_timestamp: i64::MIN, max_timestamp: i64::MAX, max_record_bytes: usize::MAX, max_id_bytes: usize::MAX };
 }
 
 /// Reads the value of one `orders` record (an absent value as no bytes).
@@ -203,6 +218,11 @@ pub(super) fn has_a_size(bytes: &[u8], rules: &DecodeRules) -> Result<(), Decode
     Ok(())
 }
 
+/// Says of an identifier or a category that it is longer than is allowed.
+pub(super) fn too_long(place: &dyn fmt::Display, bytes: usize, rules: &DecodeRules) -> String {
+    format!("{place} has {bytes} bytes; allowed are at most {} (source.max_id_bytes)", rules.max_id_bytes)
+}
+
 /// What both readers of JSON want of the bytes before they look at them.
 fn as_text<'a>(bytes: &'a [u8], rules: &DecodeRules) -> Result<&'a str, DecodeError> {
     has_a_size(bytes, rules)?;
@@ -228,6 +248,19 @@ mod tests {
     use super::*;
 
     const GOOD: &str = r#"{"orderId":"O-1","userId":"U-1","eventType":"CREATED","amount":99.98,"itemCount":2,"category":"books","items":[{"productId":"P-1","productName":"One","quantity":2,"price":49.99}],"timestamp":1767225600000}"#;
+
+    const LONG: &str = {
+        const TEXT: [u8; 1027] = {
+            let mut text = [b'x'; 1027];
+            text[0] = b'"';
+            text[1026] = b'"';
+            text
+        };
+        match std::str::from_utf8(&TEXT) {
+            Ok(text) => text,
+            Err(_) => panic!(),
+        }
+    };
 
     fn class_of(text: &str) -> Result<OrderEvent, &'static str> {
         decode_order(text.as_bytes(), &DecodeRules::default()).map_err(|error| error.class.as_str())
@@ -273,6 +306,10 @@ mod tests {
             ("\"O-1\"", "\"\"", "empty_id"),
             ("\"U-1\"", "\"\"", "empty_id"),
             ("\"P-1\"", "\"\"", "empty_id"),
+            ("\"O-1\"", LONG, "too_long"),
+            ("\"U-1\"", LONG, "too_long"),
+            ("\"P-1\"", LONG, "too_long"),
+            ("\"books\"", LONG, "too_long"),
             ("99.98", "-99.98", "negative_number"),
             ("49.99", "-0.01", "negative_number"),
             (":2,\"category\"", ":-1,\"category\"", "negative_number"),

@@ -2,7 +2,7 @@
 
 use super::findings::Findings;
 use super::money::read_money;
-use super::{DecodeError, DecodeRules, ErrorClass, EventType, Item, MAX_DEPTH, OrderEvent};
+use super::{DecodeError, DecodeRules, ErrorClass, EventType, Item, MAX_DEPTH, OrderEvent, decode::too_long};
 use compact_str::CompactString;
 use rust_decimal::Decimal;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -57,13 +57,13 @@ fn read_event(text: &str, rules: &DecodeRules, found: &mut Findings) -> Option<O
     let fields: Fields<'_, 8> = read_fields(text, &ORDER_FIELDS, "the record", found)?;
     let [order_id, user_id, event_type, amount, item_count, category, items, timestamp] = fields.each("", &ORDER_FIELDS, found);
     // Every field is judged, also when one before it failed: the class is the first in precedence, not in place.
-    let order_id = order_id.and_then(|field| field.id(found));
-    let user_id = user_id.and_then(|field| field.id(found));
+    let order_id = order_id.and_then(|field| field.id(rules, found));
+    let user_id = user_id.and_then(|field| field.id(rules, found));
     let event_type = event_type.and_then(|field| field.event_type(found));
     let amount = amount.and_then(|field| field.money(found));
     let item_count = item_count.and_then(|field| field.count(found, 0));
-    let category = category.and_then(|field| field.text(found));
-    let items = items.and_then(|field| field.items(found));
+    let category = category.and_then(|field| field.short(rules, found));
+    let items = items.and_then(|field| field.items(rules, found));
     let timestamp = timestamp.and_then(|field| field.timestamp(rules, found));
     Some(OrderEvent {
         order_id: order_id?,
@@ -77,12 +77,12 @@ fn read_event(text: &str, rules: &DecodeRules, found: &mut Findings) -> Option<O
     })
 }
 
-fn read_item(text: &str, index: usize, found: &mut Findings) -> Option<Item> {
+fn read_item(text: &str, index: usize, rules: &DecodeRules, found: &mut Findings) -> Option<Item> {
     let place = format!("items[{index}]");
     let fields: Fields<'_, 4> = read_fields(text, &ITEM_FIELDS, &place, found)?;
     let prefix = format!("{place}.");
     let [product_id, product_name, quantity, price] = fields.each(&prefix, &ITEM_FIELDS, found);
-    let product_id = product_id.and_then(|field| field.id(found));
+    let product_id = product_id.and_then(|field| field.id(rules, found));
     let product_name = product_name.and_then(|field| field.text(found));
     let quantity = quantity.and_then(|field| field.count(found, 1));
     let price = price.and_then(|field| field.money(found));
@@ -220,8 +220,18 @@ impl Field<'_, '_> {
         self.string(found).map(CompactString::from)
     }
 
-    fn id(&self, found: &mut Findings) -> Option<CompactString> {
+    fn short(&self, rules: &DecodeRules, found: &mut Findings) -> Option<CompactString> {
         let text = self.text(found)?;
+        if text.len() > rules.max_id_bytes {
+            let place = format_args!("{}{}", self.prefix, self.name);
+            found.note(ErrorClass::TooLong, || too_long(&place, text.len(), rules));
+            return None;
+        }
+        Some(text)
+    }
+
+    fn id(&self, rules: &DecodeRules, found: &mut Findings) -> Option<CompactString> {
+        let text = self.short(rules, found)?;
         if text.is_empty() {
             self.note(found, ErrorClass::EmptyId, "an identifier has at least one character");
             return None;
@@ -307,13 +317,13 @@ impl Field<'_, '_> {
         }
     }
 
-    fn items(&self, found: &mut Findings) -> Option<SmallVec<[Item; 3]>> {
+    fn items(&self, rules: &DecodeRules, found: &mut Findings) -> Option<SmallVec<[Item; 3]>> {
         match serde_json::from_str::<Vec<&RawValue>>(self.text) {
             Ok(items) => {
                 // Each is judged, but after one that is bad none is kept: a text of a megabyte can hold half a million bad ones.
                 let mut good = Some(SmallVec::new());
                 for (index, item) in items.iter().enumerate() {
-                    match (read_item(item.get(), index, found), &mut good) {
+                    match (read_item(item.get(), index, rules, found), &mut good) {
                         (Some(item), Some(good)) => good.push(item),
                         (Some(_), None) => {}
                         (None, _) => good = None,

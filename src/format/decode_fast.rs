@@ -31,13 +31,13 @@ fn order(reader: &mut Reader<'_>, rules: &DecodeRules) -> Option<OrderEvent> {
     loop {
         // A field that is there twice finds its place taken and gives up.
         match reader.name()? {
-            "orderId" => put(&mut order_id, reader.id()?)?,
-            "userId" => put(&mut user_id, reader.id()?)?,
+            "orderId" => put(&mut order_id, reader.id(rules)?)?,
+            "userId" => put(&mut user_id, reader.id(rules)?)?,
             "eventType" => put(&mut event_type, EventType::from_wire(reader.string()?)?)?,
             "amount" => put(&mut amount, reader.money()?)?,
             "itemCount" => put(&mut item_count, u32::try_from(reader.whole()?).ok()?)?,
-            "category" => put(&mut category, CompactString::from(reader.string()?))?,
-            "items" => put(&mut items, read_items(reader)?)?,
+            "category" => put(&mut category, reader.short(rules)?)?,
+            "items" => put(&mut items, read_items(reader, rules)?)?,
             "timestamp" => put(&mut timestamp, i64::try_from(reader.whole()?).ok()?)?,
             _ => reader.skip_simple()?,
         }
@@ -58,7 +58,7 @@ fn order(reader: &mut Reader<'_>, rules: &DecodeRules) -> Option<OrderEvent> {
     })
 }
 
-fn read_items(reader: &mut Reader<'_>) -> Option<SmallVec<[Item; 3]>> {
+fn read_items(reader: &mut Reader<'_>, rules: &DecodeRules) -> Option<SmallVec<[Item; 3]>> {
     let mut items = SmallVec::new();
     reader.token(b'[')?;
     if reader.peek()? == b']' {
@@ -66,14 +66,14 @@ fn read_items(reader: &mut Reader<'_>) -> Option<SmallVec<[Item; 3]>> {
         return Some(items);
     }
     loop {
-        items.push(item(reader)?);
+        items.push(item(reader, rules)?);
         if !reader.more(b']')? {
             return Some(items);
         }
     }
 }
 
-fn item(reader: &mut Reader<'_>) -> Option<Item> {
+fn item(reader: &mut Reader<'_>, rules: &DecodeRules) -> Option<Item> {
     let mut product_id = None;
     let mut product_name = None;
     let mut quantity = None;
@@ -81,7 +81,7 @@ fn item(reader: &mut Reader<'_>) -> Option<Item> {
     reader.token(b'{')?;
     loop {
         match reader.name()? {
-            "productId" => put(&mut product_id, reader.id()?)?,
+            "productId" => put(&mut product_id, reader.id(rules)?)?,
             "productName" => put(&mut product_name, CompactString::from(reader.string()?))?,
             "quantity" => put(&mut quantity, u32::try_from(reader.whole()?).ok().filter(|quantity| *quantity > 0)?)?,
             "price" => put(&mut price, reader.money()?)?,
@@ -154,9 +154,14 @@ impl<'a> Reader<'a> {
         self.text.get(start..start + length)
     }
 
-    fn id(&mut self) -> Option<CompactString> {
+    /// A string that is not longer than an identifier may be.
+    fn short(&mut self, rules: &DecodeRules) -> Option<CompactString> {
         let text = self.string()?;
-        (!text.is_empty()).then(|| CompactString::from(text))
+        (text.len() <= rules.max_id_bytes).then(|| CompactString::from(text))
+    }
+
+    fn id(&mut self, rules: &DecodeRules) -> Option<CompactString> {
+        self.short(rules).filter(|id| !id.is_empty())
     }
 
     /// The digits of a whole number, at most 18 and without a leading zero.

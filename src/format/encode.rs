@@ -2,7 +2,7 @@
 
 use super::json_text::write_text;
 use super::money::write_money;
-use super::{InventoryLevel, LowStockAlert, OrderEvent, OrderStatus, PurchaseStats};
+use super::{DecodeError, ErrorClass, InventoryLevel, Item, LowStockAlert, OrderEvent, OrderStatus, PurchaseStats};
 
 fn raw(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
@@ -22,6 +22,20 @@ fn time(out: &mut Vec<u8>, name: &str, value: Option<i64>) {
 
 /// Appends the value of an `orders` record.
 pub fn encode_order(out: &mut Vec<u8>, event: &OrderEvent) {
+    encode_head(out, event);
+    let mut comma = "";
+    for item in &event.items {
+        raw(out, comma);
+        comma = ",";
+        encode_item(out, item);
+    }
+    raw(out, "],\"timestamp\":");
+    integer(out, event.timestamp);
+    raw(out, "}");
+}
+
+/// All that stands in front of the items.
+fn encode_head(out: &mut Vec<u8>, event: &OrderEvent) {
     raw(out, "{\"orderId\":");
     write_text(out, &event.order_id);
     raw(out, ",\"userId\":");
@@ -35,23 +49,46 @@ pub fn encode_order(out: &mut Vec<u8>, event: &OrderEvent) {
     raw(out, ",\"category\":");
     write_text(out, &event.category);
     raw(out, ",\"items\":[");
-    let mut comma = "";
-    for item in &event.items {
-        raw(out, comma);
-        comma = ",";
-        raw(out, "{\"productId\":");
-        write_text(out, &item.product_id);
-        raw(out, ",\"productName\":");
-        write_text(out, &item.product_name);
-        raw(out, ",\"quantity\":");
-        integer(out, item.quantity);
-        raw(out, ",\"price\":");
-        write_money(out, item.price);
-        raw(out, "}");
-    }
-    raw(out, "],\"timestamp\":");
-    integer(out, event.timestamp);
+}
+
+fn encode_item(out: &mut Vec<u8>, item: &Item) {
+    raw(out, "{\"productId\":");
+    write_text(out, &item.product_id);
+    raw(out, ",\"productName\":");
+    write_text(out, &item.product_name);
+    raw(out, ",\"quantity\":");
+    integer(out, item.quantity);
+    raw(out, ",\"price\":");
+    write_money(out, item.price);
     raw(out, "}");
+}
+
+/// Refuses an event that came in fewer bytes than it has as JSON, which is how batches and late orders may pass it on.
+pub(super) fn order_fits(event: &OrderEvent, max_record_bytes: usize) -> Result<(), DecodeError> {
+    /// More than all of an event and of an item that is no text, with the longest numbers there are.
+    const FIXED: usize = 256;
+    const ITEM: usize = 96;
+    // The longest escape of a byte has six.
+    let text = |text: &str| text.len().saturating_mul(6);
+    let items = event.items.iter().map(|item| ITEM + text(&item.product_id) + text(&item.product_name));
+    let most = FIXED + text(&event.order_id) + text(&event.user_id) + text(&event.category) + items.sum::<usize>();
+    if most <= max_record_bytes {
+        return Ok(());
+    }
+    // Item by item: all of them together can have many times the bytes that they came in.
+    let mut out = Vec::new();
+    encode_order(&mut out, &OrderEvent { items: Default::default(), ..event.clone() });
+    let mut bytes = out.len() + event.items.len().saturating_sub(1);
+    for item in &event.items {
+        out.clear();
+        encode_item(&mut out, item);
+        bytes += out.len();
+    }
+    if bytes <= max_record_bytes {
+        return Ok(());
+    }
+    let message = format!("the event has {bytes} bytes as JSON; allowed are at most {max_record_bytes}");
+    Err(DecodeError { class: ErrorClass::TooLarge, message })
 }
 
 /// Appends the value of an `order-status` record.

@@ -1,6 +1,6 @@
 //! The formats of a job's topics: what is on the wire, chosen topic by topic.
 
-use super::avro::{self, Header, OwnSchema, Plan, WriterSchema, fingerprint};
+use super::avro::{self, Header, OwnSchema, Plan, ReaderSchema, WriterSchema, fingerprint};
 use super::registry::{Answer, Registry};
 use super::{
     DecodeError, DecodeRules, ErrorClass, InventoryLevel, LowStockAlert, OrderEvent, OrderStatus, PurchaseStats, decode,
@@ -96,18 +96,18 @@ pub enum Input {
 }
 
 impl Input {
-    /// Single-object encoding with our own schema and `others`, each with a name for errors.
+    /// Single-object encoding with our own schema and `others`, each with a name for errors; all are read as `reader`.
     ///
     /// # Errors
     ///
-    /// One of `others` cannot be resolved with ours; says which, and why.
-    pub fn single_object(others: &[(String, apache_avro::Schema)]) -> Result<Self, String> {
+    /// One of them cannot be resolved with `reader`; says which, and why.
+    pub fn single_object(others: &[(String, apache_avro::Schema)], reader: &ReaderSchema) -> Result<Self, String> {
         let own = OwnSchema::OrderEvent;
         let mut plans = HashMap::new();
         for (name, schema) in
             others.iter().map(|(name, schema)| (name.as_str(), schema)).chain([(own.record_name(), own.schema())])
         {
-            let plan = Plan::new(schema, &[]).map_err(|why| format!("{name}: {why}"))?;
+            let plan = Plan::read_as(schema, &[], reader).map_err(|why| format!("{name}: {why}"))?;
             plans.insert(fingerprint(schema), Arc::new(plan));
         }
         Ok(Self::AvroSingleObject(Arc::new(plans)))

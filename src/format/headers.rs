@@ -115,6 +115,12 @@ pub mod dead_letter {
     }
 }
 
+/// Headers of `purchase-stats`.
+pub mod purchase_stats {
+    /// How many categories are not in the record, because all of them would make it too large, in decimal digits. Absent if all are there.
+    pub const OMITTED_CATEGORIES: &str = "stats.omitted_categories";
+}
+
 /// Headers of records that `sluicegate dlq replay` sends.
 pub mod replay {
     /// The dead letter that the record comes from: `<topic of the dead letters>/<partition>/<offset>`. Stands behind the record's own headers;

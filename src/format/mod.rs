@@ -7,7 +7,7 @@
 //! | [`OrderStatus`], [`PurchaseStats`], [`InventoryLevel`], [`LowStockAlert`], [`OrderBatch`] | the values of the output topics |
 //! | [`encode_order_status`] and its neighbours | those values to JSON, appended to a buffer that the caller reuses |
 //! | [`Formats`] | which of JSON and Avro each topic has; [`OrderReader`] reads and [`Encoding`] writes accordingly |
-//! | [`dead_letter`], [`late_order`], [`replay`] | names and values of the headers of `dead-letters`, `late-orders` and replayed records |
+//! | [`dead_letter`], [`late_order`], [`purchase_stats`], [`replay`] | names and values of the headers of `dead-letters`, `late-orders`, `purchase-stats` and replayed records |
 //!
 //! Money is exact from input to output: it is read from the text of the number and never passes through a binary float.
 //!
@@ -44,7 +44,7 @@ pub use encode::{
     encode_inventory_level, encode_low_stock_alert, encode_order, encode_order_batch, encode_order_status, encode_purchase_stats,
 };
 pub use formats::{Encoding, Format, Formats, Input, OrderReader};
-pub use headers::{dead_letter, late_order, replay};
+pub use headers::{dead_letter, late_order, purchase_stats, replay};
 pub use json_text::write_text;
 pub use money::{MAX_MONEY, average_order_value, write_money};
 pub use order_event::{EventType, Item, OrderEvent};

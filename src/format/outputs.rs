@@ -102,6 +102,33 @@ pub struct PurchaseStats {
     pub category_count: BTreeMap<CompactString, u64>,
 }
 
+impl PurchaseStats {
+    /// Most bytes that a category may take in a record beside its name: quotes, colon, comma and the longest count.
+    const CATEGORY: usize = 24;
+
+    /// The same with fewer categories, and how many were left out, if all of them have no room in `bytes`; none if they have. A category
+    /// takes six times the bytes of its name (all of them escaped) and 24. Those with the most orders stay, of equal ones those whose name comes first.
+    #[must_use]
+    pub fn with_room(&self, bytes: usize) -> Option<(Self, usize)> {
+        let takes = |name: &CompactString| 6 * name.len() + Self::CATEGORY;
+        if self.category_count.keys().map(takes).sum::<usize>() <= bytes {
+            return None;
+        }
+        let mut all: Vec<(&CompactString, u64)> = self.category_count.iter().map(|(name, count)| (name, *count)).collect();
+        // It is sorted by name, and the sort keeps that order among equal counts.
+        all.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        let mut room = bytes;
+        let fits = |(name, _): &&(&CompactString, u64)| {
+            let rest = room.checked_sub(takes(name));
+            room = rest.unwrap_or(room);
+            rest.is_some()
+        };
+        let category_count: BTreeMap<_, _> = all.iter().take_while(fits).map(|(name, count)| ((*name).clone(), *count)).collect();
+        let omitted = all.len() - category_count.len();
+        Some((Self { category_count, ..self.clone() }, omitted))
+    }
+}
+
 /// A record of `inventory-levels`, key `productId`: one change of a product's stock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -1,6 +1,6 @@
 //! `make fuzz`: so many hostile inputs, each of which follows from a seed and its number, on a plain toolchain.
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use sluicegate_fuzz::{
     check::{self, Plans},
     format::{DecodeRules, ErrorClass},
@@ -38,9 +38,23 @@ struct Arguments {
     /// Only the input of this number, which is written to standard output as well.
     #[arg(long)]
     only: Option<u64>,
+    /// Records for this one.
+    #[arg(long, value_enum, default_value_t = Decoder::Both)]
+    decoder: Decoder,
     /// Threads.
     #[arg(long, default_value_t = thread::available_parallelism().map_or(1, |n| n.get() as u64))]
     threads: u64,
+}
+
+/// Which records there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Decoder {
+    /// JSON.
+    Json,
+    /// Avro.
+    Avro,
+    /// JSON and Avro in turn.
+    Both,
 }
 
 /// What was seen.
@@ -75,7 +89,7 @@ impl Seen {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(number) = arguments.only {
-        let input = input(arguments.seed, number);
+        let input = input(&arguments, number);
         // Nothing can be done for a reader that has gone away.
         let _ = std::io::Write::write_all(&mut std::io::stdout(), input.bytes());
         return match judge(&Plans::of(&mutation::WRITERS), &input, number, &mut Seen::default()) {
@@ -87,10 +101,11 @@ fn main() -> ExitCode {
     let since = Instant::now();
     let share = |index: u64| (index..arguments.inputs).step_by(usize::try_from(arguments.threads.max(1)).unwrap_or(1));
     let results: Vec<Result<Seen, (u64, String)>> = thread::scope(|scope| {
-        let run = |index| {
+        let (arguments, plans) = (&arguments, &plans);
+        let run = move |index| {
             let mut seen = Seen::default();
             for number in share(index) {
-                judge(&plans, &input(arguments.seed, number), number, &mut seen).map_err(|why| (number, why))?;
+                judge(plans, &input(arguments, number), number, &mut seen).map_err(|why| (number, why))?;
             }
             Ok(seen)
         };
@@ -123,11 +138,15 @@ impl Input {
     }
 }
 
-/// JSON and Avro in turn.
-fn input(seed: u64, number: u64) -> Input {
-    let mut random = Random::new(seed, number);
+fn input(arguments: &Arguments, number: u64) -> Input {
+    let mut random = Random::new(arguments.seed, number);
     let mut draw = |end| random.below(end);
-    if number.is_multiple_of(2) {
+    let json = match arguments.decoder {
+        Decoder::Json => true,
+        Decoder::Avro => false,
+        Decoder::Both => number.is_multiple_of(2),
+    };
+    if json {
         return Input::Json(mutation::json(&mut draw));
     }
     let (writer, bytes) = mutation::avro(&mut draw);
@@ -171,16 +190,22 @@ fn failed(arguments: &Arguments, number: u64, why: &str) -> ExitCode {
         Ok(()) => format!("it is in {}", file.display()),
         Err(error) => format!("it could not be written to {}: {error}", file.display()),
     };
+    let decoder = arguments.decoder.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
     eprintln!(
-        "fuzz: input {number} of seed {}: {why}; {kept} (SEED={} ONLY={number} repeats it)",
+        "fuzz: input {number} of seed {}: {why}; {kept} (SEED={} DECODER={decoder} ONLY={number} repeats it)",
         arguments.seed, arguments.seed
     );
     ExitCode::FAILURE
 }
 
 fn report(arguments: &Arguments, seen: &Seen, took: Duration) {
+    let what = match arguments.decoder {
+        Decoder::Json => "all JSON",
+        Decoder::Avro => "all Avro",
+        Decoder::Both => "half JSON, half Avro",
+    };
     println!(
-        "{} records of seed {}, half JSON, half Avro (0 to {} bytes, {} MB in all) in {:.1} s: no panic, the two readers of JSON agree, each is accepted or refused with a reason",
+        "{} records of seed {}, {what} (0 to {} bytes, {} MB in all) in {:.1} s: no panic, the two readers of JSON agree, each is accepted or refused with a reason",
         seen.inputs,
         arguments.seed,
         seen.longest,

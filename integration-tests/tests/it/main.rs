@@ -45,6 +45,7 @@ mod output_topic_deleted_while_running;
 mod own_audit;
 mod producer_schema_rolls_over;
 mod protections;
+mod readers_schema_of_ones_own;
 mod restart_with_other_settings;
 mod rights_taken_away;
 mod savepoints;

@@ -17,25 +17,72 @@ fn send(job: &Job, orders: &[String]) -> Result<()> {
     job.cluster()?.send(&job.input(), keys.iter().map(String::as_str).zip(orders.iter().map(String::as_bytes)))
 }
 
-/// 100 orders of 20 KB are a batch of 2 MB, and a record may have 1 MB.
+/// A topic that takes less than the settings say: no output of the job's own making is larger than these allow.
 #[test]
-fn a_batch_over_the_limit_is_an_error_that_names_topic_size_and_setting() {
+fn a_record_over_the_limit_of_its_topic_is_an_error_that_names_topic_size_and_setting() {
     within(LIMIT, || {
-        // Given orders that are fine each, but not a hundred of them in one record
+        // Given a topic of batches that takes ten kilobytes
         let mut job = job()?;
         job.set("restart.attempts", 2).set("job.parallelism", 1);
+        job.cluster()?.create(&job.output("order-batches"), PARTITIONS, &[("max.message.bytes", "10000")])?;
         job.create_topics()?;
-        send(&job, &(0..300).map(|number| order(number, 20_000)).collect::<Vec<_>>())?;
+        send(&job, &(0..300).map(|number| order(number, 100)).collect::<Vec<_>>())?;
         // When the job runs
         let mut service = job.start_with(["run", "--until-caught-up"], &[])?;
         let exit = service.wait(END)?;
         // Then it says which topic, and what to change
         ensure!(exit.code() == Some(1), "ended with {}:\n{}", exit.status, service.log()?);
-        says(&service.log()?, &[&job.output("order-batches"), "bytes", "message.max.bytes", "max.message.bytes"])?;
+        says(&service.log()?, &[&job.output("order-batches"), "max.message.bytes"])?;
         // And with smaller batches it goes on
         job.set("orders.batch_size", 10);
         job.catch_up()?;
         assert_eq!(job.audit()?.number("/records_in")?, 300);
+        Ok(())
+    });
+}
+
+/// Good orders that make large outputs: a hundred that are a batch of 2 MB, two of 600 KB one behind the other, identifiers of 1 KiB, and a
+/// user with more categories than a record holds. And one with an identifier of 800 KB, which would be in three keys and values.
+#[test]
+fn no_good_order_makes_an_output_too_large() {
+    within(LIMIT, || {
+        let mut job = job()?;
+        job.set("restart.strategy", "none");
+        // Given topics as Kafka makes them, which take 1 MiB
+        let cluster = job.cluster()?;
+        let outputs = [
+            "order-status",
+            "purchase-stats",
+            "late-orders",
+            "inventory-levels",
+            "low-stock-alerts",
+            "order-batches",
+            "dead-letters",
+        ];
+        for topic in outputs.map(|output| job.output(output)).iter().chain([&job.input()]) {
+            cluster.create(topic, PARTITIONS, &[])?;
+        }
+        let mut orders: Vec<String> = (0..250).map(|number| order(number, 20_000)).collect();
+        orders.extend((250..254).map(|number| order(number, 600_000)));
+        let long = "\\u0001".repeat(1_024);
+        let with = |number: u32, from: &str, to: &str| order(number, 10).replace(from, to);
+        orders.push(with(254, "O-000000254", &long).replace("U-1", &long).replace("P-1", &long).replace("books", &long));
+        orders.push(with(255, "O-000000255", &"x".repeat(800_000)));
+        // A thousand and a half of 1 KB each, the names escaped
+        let categories = (256..1_756).map(|number| with(number, "books", &format!("{number}{}", "\\u0002".repeat(1_000))));
+        orders.extend(categories);
+        send(&job, &orders)?;
+        // When the job works them off to the end, in which all windows fire and all batches are written
+        let exit = job.start_with(["run", "--until-caught-up", "--drain"], &[])?.wait(END)?;
+        ensure!(exit.code() == Some(0), "ended with {}", exit.status);
+        // Then only the identifier is refused, and the audit finds all the rest where it belongs
+        let audit = job.audit()?;
+        assert_eq!((audit.number("/records_in")?, audit.number("/dead")?), (orders.len() as u64, 1));
+        let letters = cluster.read(&job.output("dead-letters"))?;
+        let told = letters.first().and_then(|letter| letter.header("error.message"));
+        assert_eq!(told.as_deref(), Some("orderId has 800000 bytes; allowed are at most 1024 (source.max_id_bytes)"));
+        let stats = cluster.read(&job.output("purchase-stats"))?;
+        ensure!(stats.iter().any(|stats| stats.header("stats.omitted_categories").is_some()), "no statistics lack a category");
         Ok(())
     });
 }

@@ -13,6 +13,7 @@ fn agree(bytes: &[u8]) -> Result<(), TestCaseError> {
         min_timestamp: rules.min_timestamp,
         max_timestamp: rules.max_timestamp,
         max_record_bytes: rules.max_record_bytes,
+        max_id_bytes: rules.max_id_bytes,
     };
     let job = decode_order(bytes, &limits);
     let audit = judge(Some(bytes), &rules);
@@ -183,4 +184,23 @@ fn job_and_audit_agree_on_the_dirty_load() {
 fn good_is_good() {
     assert!(judge(Some(GOOD.as_bytes()), &JobRules::default()).is_ok());
     assert_eq!(judge(None, &JobRules::default()), Err("empty"));
+}
+
+#[test]
+fn lengths_are_those_of_the_text_that_is_meant() {
+    // An identifier of as many bytes as are allowed, and of one more; by letters of several bytes, and by escapes of fewer.
+    for (unit, written) in [("x", "x"), ("é", "é"), ("😀", "\\ud83d\\ude00"), ("\n", "\\n")] {
+        for field in ["O-000000042", "U-00017", "books", "P-0008"] {
+            let fits = 1024 / unit.len();
+            let with = |count: usize| GOOD.replace(field, &written.repeat(count));
+            agree(with(fits).as_bytes()).unwrap();
+            assert!(judge(Some(with(fits).as_bytes()), &JobRules::default()).is_ok(), "{field}");
+            agree(with(fits + 1).as_bytes()).unwrap();
+            assert_eq!(judge(Some(with(fits + 1).as_bytes()), &JobRules::default()), Err("too_long"), "{field}");
+        }
+    }
+    // The name of a product is in no key.
+    let name = GOOD.replace("Product 8", &"x".repeat(100_000));
+    agree(name.as_bytes()).unwrap();
+    assert!(judge(Some(name.as_bytes()), &JobRules::default()).is_ok());
 }

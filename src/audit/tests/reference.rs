@@ -171,6 +171,7 @@ impl Job {
             min_timestamp: self.rules.min_timestamp,
             max_timestamp: self.rules.max_timestamp,
             max_record_bytes: self.rules.max_record_bytes,
+            max_id_bytes: self.rules.max_id_bytes,
         };
         let value = record.value.clone().unwrap_or_default();
         let event = match decode_order(&value, &limits) {
@@ -255,6 +256,12 @@ impl Job {
 
         let worker = xxh3_64(event.order_id.as_bytes()) % WORKERS;
         let waiting = self.state.waiting.entry(worker).or_default();
+        let together = waiting.iter().map(|event| event.len() + 1).sum::<usize>() + value.len();
+        if !waiting.is_empty() && together > self.rules.max_record_bytes {
+            let events = std::mem::take(waiting);
+            self.batch(worker, &events);
+        }
+        let waiting = self.state.waiting.entry(worker).or_default();
         waiting.push(value);
         if waiting.len() as u64 == self.rules.batch_size {
             let events = std::mem::take(waiting);
@@ -327,8 +334,17 @@ impl Job {
 
     fn emit_stats(&mut self, stats: &PurchaseStats) {
         let mut out = Vec::new();
-        encode_purchase_stats(&mut out, stats);
-        self.emit(Topic::PurchaseStats, &stats.user_id, out, &[]);
+        match stats.with_room(self.rules.max_record_bytes) {
+            None => {
+                encode_purchase_stats(&mut out, stats);
+                self.emit(Topic::PurchaseStats, &stats.user_id, out, &[]);
+            }
+            Some((fewer, omitted)) => {
+                encode_purchase_stats(&mut out, &fewer);
+                let headers = [("stats.omitted_categories", omitted.to_string().into_bytes())];
+                self.emit(Topic::PurchaseStats, &stats.user_id, out, &headers);
+            }
+        }
     }
 
     fn fire(&mut self, watermark: i64) {

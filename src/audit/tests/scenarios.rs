@@ -60,6 +60,93 @@ fn a_commit_anywhere_in_the_input() {
     assert_eq!(report_of(&job).records_in, 5_000);
 }
 
+/// Events of 100 KB, of which nine are as many as there is room for in a batch, between small ones.
+fn with_large_events() -> Job {
+    let mut all = input(3_000);
+    for (number, record) in all.values_mut().flatten().enumerate() {
+        if number % 40 == 0 && record.value.as_ref().is_some_and(|value| value.ends_with(b"}")) {
+            let name = format!("\"padding\":\"{}\"}}", "x".repeat(100_000));
+            let value = record.value.as_mut().unwrap();
+            value.pop();
+            value.push(b',');
+            value.extend_from_slice(name.as_bytes());
+        }
+    }
+    let mut job = Job::new(JobRules::default(), all);
+    job.run(u64::MAX);
+    job
+}
+
+#[test]
+fn a_batch_has_fewer_events_where_the_next_one_had_no_room() {
+    let job = with_large_events();
+    let sizes = |job: &Job| -> Vec<u64> {
+        let batches = job.topics[&Topic::OrderBatches].values().flatten();
+        batches
+            .map(|batch| serde_json::from_slice::<crate::format::OrderBatch>(batch.value.as_ref().unwrap()).unwrap().size)
+            .collect()
+    };
+    assert!(sizes(&job).iter().any(|size| *size < 100), "{:?}", sizes(&job));
+    assert_clean(&job);
+    // and one that could have taken it is told
+    let mut job = job;
+    let (partition, offset) = {
+        let all = &job.topics[&Topic::OrderBatches];
+        let small = |record: &Rec| record.value.as_ref().is_some_and(|value| value.len() < 700_000 && value.len() > 20_000);
+        let found = all.iter().find_map(|(partition, records)| Some((*partition, records.iter().position(small)?)));
+        found.expect("a batch with room")
+    };
+    let record = job.topics.get_mut(&Topic::OrderBatches).unwrap().get_mut(&partition).unwrap().get_mut(offset).unwrap();
+    let batch: crate::format::OrderBatch = serde_json::from_slice(record.value.as_ref().unwrap()).unwrap();
+    let texts: Vec<&[u8]> = batch.orders.iter().map(|order| order.get().as_bytes()).collect();
+    let (first, second) = texts.split_at(1);
+    let write = |id: &str, events: &[&[u8]]| {
+        let mut out = Vec::new();
+        crate::format::encode_order_batch(&mut out, id, events.iter().copied());
+        out
+    };
+    let halves = (write("half-1", first), write("half-2", second));
+    record.value = Some(halves.0);
+    record.key = Some(b"half-1".to_vec());
+    job.emit(Topic::OrderBatches, "half-2", halves.1, &[]);
+    let report = report_of(&job);
+    assert_eq!(report.verdict(), Verdict::Violated, "{}", report.to_table());
+    assert!(report.to_table().contains("batches with fewer events"), "{}", report.to_table());
+}
+
+#[test]
+fn statistics_leave_out_the_categories_that_have_no_room() {
+    // given a user who buys from more categories than a record of 1,500 bytes has room for: the first one twice
+    let rules = JobRules { max_record_bytes: 1_500, ..JobRules::default() };
+    let created = |number: usize| {
+        let mut record = event(&format!("O-{number}"), EventType::Created, START + number as i64);
+        record.replace("\"category\":\"books\"", &format!("\"category\":\"category {:03}\"", number.saturating_sub(1)));
+        record
+    };
+    let mut job = Job::new(rules, BTreeMap::from([(0, (0..60).map(created).collect())]));
+    job.run(u64::MAX);
+    job.drain();
+    // when the audit reads its statistics
+    assert_clean(&job);
+    let all = job.topics[&Topic::PurchaseStats].values().flatten();
+    let [record] = all.collect::<Vec<_>>()[..] else { panic!("not one record") };
+    // then 15 of 96 bytes each are there, the largest of them, and the header counts the others
+    let stats: crate::format::PurchaseStats = serde_json::from_str(&record.text()).unwrap();
+    assert_eq!((stats.order_count, stats.category_count.len()), (60, 15));
+    assert_eq!(stats.category_count["category 000"], 2);
+    assert_eq!(record.headers, [("stats.omitted_categories".to_owned(), b"44".to_vec())]);
+    // and another number, or another choice, is told
+    let changed = |change: &dyn Fn(&mut Rec)| {
+        let mut job = job.clone();
+        job.topics.get_mut(&Topic::PurchaseStats).unwrap().values_mut().flatten().for_each(change);
+        report_of(&job).verdict()
+    };
+    assert_eq!(changed(&|record| record.headers[0].1 = b"43".to_vec()), Verdict::Violated);
+    assert_eq!(changed(&|record| record.headers.clear()), Verdict::Violated);
+    assert_eq!(changed(&|record| record.replace("category 001", "category 050")), Verdict::Violated);
+    assert_eq!(changed(&|_| ()), Verdict::Clean);
+}
+
 #[test]
 fn a_drain_leaves_nothing_open_and_nothing_waiting() {
     let mut job = Job::done(JobRules::default(), 10_000);

@@ -108,6 +108,7 @@ fn rules(settings: &Settings) -> JobRules {
         min_timestamp: *settings.source.timestamps.start(),
         max_timestamp: *settings.source.timestamps.end(),
         max_record_bytes: settings.source.max_record_bytes,
+        max_id_bytes: settings.source.max_id_bytes,
     }
 }
 
@@ -128,14 +129,23 @@ fn audit_formats(settings: &Settings, runtime: &Handle) -> Result<audit::Formats
         (Topic::LowStockAlerts, format.low_stock_alerts),
         (Topic::OrderBatches, format.order_batches),
     ];
+    let reader = formats::reader_schema(settings)?;
     let own = OwnSchema::ALL.into_iter().map(|own| own.schema().clone());
     let known = own.chain(formats::producers_schemas(settings)?.into_iter().map(|(_, schema)| schema));
     let schemas = KnownSchemas {
         by_fingerprint: known.map(|schema| (fingerprint(&schema), schema)).collect(),
-        registry: settings.registry.clone().map(|registry| Registry::new(registry, runtime.clone())).transpose()?,
+        registry: settings
+            .registry
+            .clone()
+            .map(|registry| Registry::new(registry, reader.clone(), runtime.clone()))
+            .transpose()?,
         patience: settings.kafka.connect_timeout,
     };
-    Ok(audit::Formats { topics: topics.map(|(topic, format)| (topic, of(format))).into(), schemas: Arc::new(schemas) })
+    Ok(audit::Formats {
+        topics: topics.map(|(topic, format)| (topic, of(format))).into(),
+        schemas: Arc::new(schemas),
+        reader: Some(reader.schema().clone()),
+    })
 }
 
 /// Schemas of the program, of files, and of the registry.

@@ -120,7 +120,10 @@ impl AvroLoad {
 mod tests {
     use super::*;
     use crate::connectors::orders_load::{LoadSettings, OrderLoad};
-    use crate::format::{ErrorClass, Input, OrderReader, avro::OwnSchema};
+    use crate::format::{
+        ErrorClass, Input, OrderReader,
+        avro::{OwnSchema, ReaderSchema},
+    };
     use std::collections::BTreeSet;
 
     #[test]
@@ -128,7 +131,7 @@ mod tests {
         // given a load of which every second record is bad, in single-object encoding
         let load = OrderLoad::new(LoadSettings { events: 400, dirty_permille: 500, ..LoadSettings::default() });
         let mut avro = AvroLoad::new(Encoding::single_object(OwnSchema::OrderEvent));
-        let mut reader = OrderReader::new(Input::single_object(&[]).unwrap(), DecodeRules::default());
+        let mut reader = OrderReader::new(Input::single_object(&[], &ReaderSchema::own()).unwrap(), DecodeRules::default());
         let mut classes = BTreeSet::new();
         // when it is read
         for record in load {

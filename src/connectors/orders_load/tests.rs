@@ -143,8 +143,8 @@ fn bad_records_are_bad_in_the_way_they_say_and_take_nothing_away() {
     }
     // then every class that this load has is there, at about the rate asked for
     let missing: Vec<_> = ErrorClass::ALL.iter().filter(|class| !classes.contains_key(class)).collect();
-    use ErrorClass::{IncompatibleSchema, MalformedAvro, TooDeep, TooLarge, UnknownSchema};
-    assert_eq!(missing, [&TooLarge, &TooDeep, &MalformedAvro, &UnknownSchema, &IncompatibleSchema]);
+    use ErrorClass::{IncompatibleSchema, MalformedAvro, TooDeep, TooLarge, TooLong, UnknownSchema};
+    assert_eq!(missing, [&TooLarge, &TooDeep, &MalformedAvro, &UnknownSchema, &IncompatibleSchema, &TooLong]);
     let dirty: u64 = classes.values().sum();
     assert!((900..1_100).contains(&dirty), "{dirty}");
     let tombstones = records.iter().filter(|record| record.value().is_none()).count();

@@ -3,6 +3,8 @@
 use super::cursor::{Broken, Cursor};
 use super::decimal;
 use super::plan::{Branch, ItemStep, Items, Money, OrderStep, Plan, Symbol, Symbols, Whole, Wire};
+use crate::format::decode::too_long;
+use crate::format::encode::order_fits;
 use crate::format::findings::Findings;
 use crate::format::money::CENTS_LIMIT;
 use crate::format::{DecodeError, DecodeRules, ErrorClass, EventType, Item, OrderEvent};
@@ -18,8 +20,9 @@ impl Plan {
     pub fn decode(&self, avro: &[u8], header: usize, rules: &DecodeRules) -> Result<OrderEvent, DecodeError> {
         let mut run = Run { plan: self, cursor: Cursor::new(avro, header), rules, found: Findings::default() };
         let event = run.order().map_err(refused)?;
+        run.lengths(&event);
         match run.found.worst {
-            None => Ok(event),
+            None => order_fits(&event, rules.max_record_bytes).map(|()| event),
             Some(error) => Err(error),
         }
     }
@@ -82,6 +85,22 @@ impl<'a> Run<'a> {
         }
         self.cursor.end()?;
         Ok(event)
+    }
+
+    /// Judged of the whole event, because a default may be too long as well.
+    fn lengths(&mut self, event: &OrderEvent) {
+        let rules = self.rules;
+        let mut judge = |text: &str, place: Place| {
+            if text.len() > rules.max_id_bytes {
+                self.found.note(ErrorClass::TooLong, || too_long(&place, text.len(), rules));
+            }
+        };
+        judge(&event.order_id, Place(None, "orderId"));
+        judge(&event.user_id, Place(None, "userId"));
+        judge(&event.category, Place(None, "category"));
+        for (number, item) in event.items.iter().enumerate() {
+            judge(&item.product_id, Place(Some(number), "productId"));
+        }
     }
 
     fn items(&mut self, items: &'a Items, event: &mut OrderEvent) -> Result<(), Broken> {

@@ -16,6 +16,7 @@ mod decode;
 mod encode;
 mod framing;
 mod plan;
+mod reader;
 mod schemas;
 mod skip;
 #[cfg(test)]
@@ -27,4 +28,5 @@ pub use encode::{
 };
 pub use framing::{Header, WriterSchema};
 pub use plan::Plan;
+pub use reader::ReaderSchema;
 pub use schemas::OwnSchema;

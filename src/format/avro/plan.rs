@@ -10,6 +10,7 @@
 //! Promotions: int to long, bytes to string. A union is resolved by the branch that a record has: the plan knows for each whether it can be read.
 //! The one thing beyond the specification is that a timestamp in another unit than ours is refused, not read as if it were milliseconds.
 
+use super::reader::ReaderSchema;
 use super::skip::{Skip, Skipping, Skips};
 use crate::format::{EventType, Item, MAX_MONEY, OrderEvent};
 use apache_avro::schema::{
@@ -109,6 +110,15 @@ impl Plan {
     /// Why records of `writer` cannot be read: the field, what the writer has there, and what is wanted.
     pub fn new(writer: &Schema, others: &[Schema]) -> Result<Self, String> {
         Self::of(writer, others, super::schemas::order_event())
+    }
+
+    /// With the reader's schema that a user gave.
+    ///
+    /// # Errors
+    ///
+    /// As [`Plan::new`].
+    pub fn read_as(writer: &Schema, others: &[Schema], reader: &ReaderSchema) -> Result<Self, String> {
+        Self::of(writer, others, reader.schema())
     }
 
     /// With another reader's schema than ours, of the same fields.
@@ -276,14 +286,14 @@ impl<'a> Making<'a> {
     }
 }
 
-fn named<'s, 'n: 's>(names: &'n NamesRef<'n>, schema: &'s Schema) -> Result<&'s Schema, String> {
+pub(super) fn named<'s, 'n: 's>(names: &'n NamesRef<'n>, schema: &'s Schema) -> Result<&'s Schema, String> {
     match schema {
         Schema::Ref { name } => names.get(name).copied().ok_or_else(|| format!("the type {name} is not defined")),
         schema => Ok(schema),
     }
 }
 
-fn record<'s>(schema: &'s Schema, place: &str) -> Result<&'s RecordSchema, String> {
+pub(super) fn record<'s>(schema: &'s Schema, place: &str) -> Result<&'s RecordSchema, String> {
     match schema {
         Schema::Record(record) => Ok(record),
         other => Err(mismatch(place, other, "a record")),
@@ -364,7 +374,7 @@ fn money(writer: &Schema, reader: &Schema, place: &str) -> Result<Money, String>
 }
 
 /// What a person calls it.
-fn kind(schema: &Schema) -> &'static str {
+pub(super) fn kind(schema: &Schema) -> &'static str {
     match SchemaKind::from(schema) {
         SchemaKind::Null => "null",
         SchemaKind::Boolean => "a boolean",
@@ -397,41 +407,46 @@ fn kind(schema: &Schema) -> &'static str {
 }
 
 /// The default of a field of ours, which the writer does not have. It obeys the rules that a record obeys.
-struct Default<'a> {
-    place: &'a str,
-    value: Option<&'a Value>,
+pub(super) struct Default<'a> {
+    pub(super) place: &'a str,
+    pub(super) value: Option<&'a Value>,
 }
+
+/// Most bytes of a text in a default: as many as the settings allow an identifier by themselves.
+const DEFAULT_TEXT: usize = 1024;
 
 impl Default<'_> {
     fn wrong<T>(&self) -> Result<T, String> {
         let shown = self.value.map_or_else(|| "nothing".to_owned(), Value::to_string);
+        let shown: String = shown.chars().take(64).collect();
         Err(format!("the default of {} is {shown}, which no record may have", self.place))
     }
 
-    fn text(&self) -> Result<CompactString, String> {
-        self.value.and_then(Value::as_str).map_or_else(|| self.wrong(), |text| Ok(text.into()))
+    pub(super) fn text(&self) -> Result<CompactString, String> {
+        let text = self.value.and_then(Value::as_str).filter(|text| text.len() <= DEFAULT_TEXT);
+        text.map_or_else(|| self.wrong(), |text| Ok(text.into()))
     }
 
-    fn id(&self) -> Result<CompactString, String> {
+    pub(super) fn id(&self) -> Result<CompactString, String> {
         let text = self.text()?;
         if text.is_empty() { self.wrong() } else { Ok(text) }
     }
 
-    fn whole(&self) -> Result<i64, String> {
+    pub(super) fn whole(&self) -> Result<i64, String> {
         self.value.and_then(Value::as_i64).map_or_else(|| self.wrong(), Ok)
     }
 
-    fn count(&self, least: u32) -> Result<u32, String> {
+    pub(super) fn count(&self, least: u32) -> Result<u32, String> {
         let count = u32::try_from(self.whole()?).ok().filter(|count| *count >= least);
         count.map_or_else(|| self.wrong(), Ok)
     }
 
-    fn event_type(&self) -> Result<EventType, String> {
+    pub(super) fn event_type(&self) -> Result<EventType, String> {
         self.value.and_then(Value::as_str).and_then(EventType::from_wire).map_or_else(|| self.wrong(), Ok)
     }
 
     /// The default of bytes is text whose characters are the bytes.
-    fn money(&self) -> Result<Decimal, String> {
+    pub(super) fn money(&self) -> Result<Decimal, String> {
         let text = self.text()?;
         let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
         let value = bytes.and_then(|bytes| super::decimal::unscaled(&bytes));
@@ -439,7 +454,7 @@ impl Default<'_> {
         value.filter(|value| (Decimal::ZERO..=MAX_MONEY).contains(value)).map_or_else(|| self.wrong(), Ok)
     }
 
-    fn no_items(&self) -> Result<(), String> {
+    pub(super) fn no_items(&self) -> Result<(), String> {
         match self.value {
             Some(Value::Array(items)) if items.is_empty() => Ok(()),
             _ => self.wrong(),

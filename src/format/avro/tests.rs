@@ -12,7 +12,7 @@ use rust_decimal::Decimal;
 use serde_json::{Value as Json, json};
 
 fn rules() -> DecodeRules {
-    DecodeRules { min_timestamp: i64::MIN, max_timestamp: i64::MAX, max_record_bytes: usize::MAX }
+    DecodeRules::ANY
 }
 
 fn event() -> OrderEvent {
@@ -542,4 +542,45 @@ fn headers_are_those_of_the_specification() {
     assert_eq!(error.message, "the record begins with 7b 22 6f 72 64 65 72; wanted is 00 and a schema id of 4 bytes");
     assert!(WriterSchema::of_single_object(&[0xc3, 0x01, 0, 0, 0, 0, 0, 0, 0]).is_err());
     assert!(WriterSchema::of_framed(&[0, 0, 0, 1]).is_err());
+}
+
+/// Few bytes of Avro are many of JSON, and as JSON an event may be in a batch or among the late ones.
+#[test]
+fn an_event_that_would_be_too_large_as_json_is_refused() {
+    let item = Item { product_id: "P".into(), product_name: "\u{1}".into(), quantity: 1, price: Decimal::new(1, 2) };
+    let with = |items: usize| OrderEvent { items: std::iter::repeat_n(item.clone(), items).collect(), ..event() };
+    for items in [0, 1, 100, 900] {
+        let (mut avro, mut json) = (Vec::new(), Vec::new());
+        encode_order(&mut avro, &with(items));
+        encode_json(&mut json, &with(items));
+        let plan = Plan::new(OwnSchema::OrderEvent.schema(), &[]).unwrap();
+        let decode = |max_record_bytes| plan.decode(&avro, 0, &DecodeRules { max_record_bytes, ..rules() });
+        assert_eq!(decode(json.len()), Ok(with(items)));
+        let refused = decode(json.len() - 1).unwrap_err();
+        assert_eq!(refused.class, ErrorClass::TooLarge);
+        assert!(refused.message.contains(&format!("{} bytes as JSON", json.len())), "{refused}");
+    }
+}
+
+#[test]
+fn texts_that_are_keys_have_a_longest_length() {
+    let plan = Plan::new(OwnSchema::OrderEvent.schema(), &[]).unwrap();
+    let long: CompactString = "é".repeat(10).into();
+    let item = |event: &OrderEvent| event.items[0].clone();
+    for (place, event) in [
+        ("orderId", OrderEvent { order_id: long.clone(), ..event() }),
+        ("userId", OrderEvent { user_id: long.clone(), ..event() }),
+        ("category", OrderEvent { category: long.clone(), ..event() }),
+        (
+            "items[0].productId",
+            OrderEvent { items: [Item { product_id: long.clone(), ..item(&event()) }].into_iter().collect(), ..event() },
+        ),
+    ] {
+        let mut avro = Vec::new();
+        encode_order(&mut avro, &event);
+        assert_eq!(plan.decode(&avro, 0, &DecodeRules { max_id_bytes: 20, ..rules() }), Ok(event));
+        let refused = plan.decode(&avro, 0, &DecodeRules { max_id_bytes: 19, ..rules() }).unwrap_err();
+        assert_eq!(refused.class, ErrorClass::TooLong);
+        assert_eq!(refused.message, format!("{place} has 20 bytes; allowed are at most 19 (source.max_id_bytes)"));
+    }
 }

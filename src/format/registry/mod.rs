@@ -11,7 +11,7 @@ mod tests;
 pub use client::Registered;
 pub use settings::{RegistrySettings, Secret, SubjectStrategy};
 
-use super::avro::{OwnSchema, Plan};
+use super::avro::{OwnSchema, Plan, ReaderSchema};
 use super::{DecodeError, ErrorClass};
 use crate::protocol::Failure;
 use client::{Client, Vain};
@@ -53,6 +53,7 @@ pub struct Registry {
     client: Client,
     settings: RegistrySettings,
     runtime: Handle,
+    reader: ReaderSchema,
     known: Mutex<HashMap<u32, Known>>,
 }
 
@@ -63,14 +64,14 @@ impl std::fmt::Debug for Registry {
 }
 
 impl Registry {
-    /// Sends nothing yet; requests will be made on `runtime`.
+    /// Sends nothing yet; requests will be made on `runtime`. Records are read as `reader`.
     ///
     /// # Errors
     ///
     /// Fatal: a file of certificates cannot be read or holds none.
-    pub fn new(settings: RegistrySettings, runtime: Handle) -> Result<Arc<Self>, Failure> {
+    pub fn new(settings: RegistrySettings, reader: ReaderSchema, runtime: Handle) -> Result<Arc<Self>, Failure> {
         let client = Client::new(&settings)?;
-        Ok(Arc::new(Self { client, settings, runtime, known: Mutex::default() }))
+        Ok(Arc::new(Self { client, settings, runtime, reader, known: Mutex::default() }))
     }
 
     /// How to read what was written with the schema of this number. Never waits: what is not known is asked for beside the caller, again and
@@ -97,7 +98,7 @@ impl Registry {
         let answer = loop {
             match self.client.by_id(id).await {
                 Ok(found) => {
-                    break match Plan::new(&found.schema, &found.others) {
+                    break match Plan::read_as(&found.schema, &found.others, &self.reader) {
                         Ok(plan) => {
                             tracing::info!(id, "records of a schema that is new to this process");
                             Known::Plan(Arc::new(plan))
@@ -163,7 +164,7 @@ impl Registry {
         let subject = self.settings.strategy.subject(topic, OwnSchema::OrderEvent);
         let failed = |why: String| Failure::fatal(format!("registry {}: subject {subject}: {why}", self.settings.url));
         match self.insist(patience, cancel, async || self.client.latest(&subject).await)? {
-            Ok(found) => match Plan::new(&found.schema, &found.others) {
+            Ok(found) => match Plan::read_as(&found.schema, &found.others, &self.reader) {
                 Ok(_) => Ok(Some(found.id)),
                 Err(why) => Err(failed(format!("records of its newest schema (id {}) cannot be read: {why}", found.id))),
             },

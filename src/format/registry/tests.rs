@@ -81,7 +81,7 @@ fn a_schema_is_asked_for_once_and_a_reader_is_ready_when_it_has_come() {
         }
     };
     let port = serve(&runtime, 0, Router::new().route("/schemas/ids/7", routing::get(answer)));
-    let registry = Registry::new(settings(port), runtime.handle().clone()).unwrap();
+    let registry = Registry::new(settings(port), ReaderSchema::own(), runtime.handle().clone()).unwrap();
     let (event, bytes) = record(7);
     let mut readers = [(); 2].map(|()| OrderReader::new(Input::Avro(Arc::clone(&registry)), DecodeRules::default()));
     for reader in &mut readers {
@@ -97,7 +97,7 @@ fn a_registry_that_is_down_makes_readers_wait_and_one_that_is_up_lets_them_go_on
     let runtime = runtime();
     // given a port where nobody listens
     let port = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap().local_addr().unwrap().port();
-    let registry = Registry::new(settings(port), runtime.handle().clone()).unwrap();
+    let registry = Registry::new(settings(port), ReaderSchema::own(), runtime.handle().clone()).unwrap();
     let mut reader = OrderReader::new(Input::Avro(Arc::clone(&registry)), DecodeRules::default());
     let (event, bytes) = record(3);
     for _ in 0..50 {
@@ -126,7 +126,7 @@ fn what_the_registry_does_not_know_or_nobody_can_use_is_refused_and_trouble_is_n
         .route("/schemas/ids/6", routing::get(|| async { StatusCode::NOT_FOUND }))
         .route("/schemas/ids/8", routing::get(|| async { StatusCode::UNAUTHORIZED }));
     let port = serve(&runtime, 0, routes);
-    let registry = Registry::new(settings(port), runtime.handle().clone()).unwrap();
+    let registry = Registry::new(settings(port), ReaderSchema::own(), runtime.handle().clone()).unwrap();
     let refused = |id| {
         until(|| match registry.answer(id) {
             Answer::Refused(error) => Some(error),
@@ -166,8 +166,10 @@ fn outputs_are_registered_or_only_looked_up() {
             routing::post(|| async { Json(json!({"is_compatible": false, "messages": ["a field"]})) }),
         );
     let port = serve(&runtime, 0, routes);
-    let registry = Registry::new(settings(port), runtime.handle().clone()).unwrap();
-    let uses = Registry::new(RegistrySettings { register: false, ..settings(port) }, runtime.handle().clone()).unwrap();
+    let registry = Registry::new(settings(port), ReaderSchema::own(), runtime.handle().clone()).unwrap();
+    let uses =
+        Registry::new(RegistrySettings { register: false, ..settings(port) }, ReaderSchema::own(), runtime.handle().clone())
+            .unwrap();
     let schema = OwnSchema::OrderStatus;
     assert_eq!(registry.number("new", schema, SOON, &NEVER).unwrap(), 11);
     assert_eq!(uses.number("old", schema, SOON, &NEVER).unwrap(), 12);

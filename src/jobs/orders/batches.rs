@@ -1,4 +1,7 @@
 //! Stage 7: accepted events in batches, gathered per task. What waits at a checkpoint is part of the checkpoint.
+//!
+//! A batch is one record, and has to be one that Kafka takes: it is closed in front of an event with which its events would have more bytes than a
+//! record of the input may have. A single one always has room (docs/decisions/0043-no-valid-record-makes-an-output-too-large.md).
 
 use super::{Options, Order, names};
 use crate::format::{DecodeRules, Encoding, Format, avro, decode_order, encode_order, encode_order_batch};
@@ -60,8 +63,7 @@ impl Waiting {
             Self::Received(order) => avro::encode_order(out, &order.event),
             Self::Restored(kept) => {
                 // It was accepted once, perhaps under other settings.
-                let any = DecodeRules { min_timestamp: i64::MIN, max_timestamp: i64::MAX, max_record_bytes: usize::MAX };
-                let event = decode_order(kept.event.as_bytes(), &any);
+                let event = decode_order(kept.event.as_bytes(), &DecodeRules::ANY);
                 let event =
                     event.map_err(|error| Failure::attempt(format!("event {}, which waits for its batch: {error}", kept.id)))?;
                 avro::encode_order(out, &event);
@@ -73,47 +75,87 @@ impl Waiting {
 
 struct Batches {
     size: usize,
+    /// Most bytes that the events of a batch have together.
+    room: usize,
     encoding: Encoding,
     /// Whether events come as JSON.
     json_input: bool,
     waiting: Vec<Waiting>,
+    /// What waits, as the topic has it, one behind the other, and where each ends.
+    encoded: Vec<u8>,
+    ends: Vec<usize>,
 }
 
 /// Gathers accepted events.
 pub fn attach(accepted: &KeyedStream<CompactString, Order>, options: &Options) -> Stream<Batch> {
-    let (size, encoding) = (options.batch_size, options.formats.order_batches);
+    let (size, room, encoding) = (options.batch_size, options.rules.max_record_bytes, options.formats.order_batches);
     let json_input = options.formats.orders.format() == Format::Json;
     accepted.process(names::BATCHES, |_| {
         move |context: &mut OperatorContext<'_, '_>| {
             let restored = context.restored(Redistribution::Split);
             let kept = restored.into_iter().map(serde_json::from_value).collect::<Result<Vec<Kept>, _>>();
             let kept = kept.map_err(|error| Failure::refused(format!("manifest: an event that waits for its batch: {error}")))?;
-            Ok(Batches { size, encoding, json_input, waiting: kept.into_iter().map(Waiting::Restored).collect() })
+            let mut batches = Batches { size, room, encoding, json_input, waiting: vec![], encoded: vec![], ends: vec![] };
+            kept.into_iter().try_for_each(|kept| batches.hold(Waiting::Restored(kept)))?;
+            Ok(batches)
         }
     })
 }
 
 impl Batches {
-    fn emit(&mut self, count: usize, out: &mut Emit<'_, Batch>) -> Result<(), Halt> {
-        let rest = self.waiting.split_off(count.min(self.waiting.len()));
-        let batch = std::mem::replace(&mut self.waiting, rest);
-        let Some(first) = batch.first() else { return Ok(()) };
+    fn hold(&mut self, waiting: Waiting) -> Result<(), Failure> {
+        match self.encoding {
+            Encoding::Json => self.encoded.extend_from_slice(&waiting.json(self.json_input)),
+            Encoding::Avro(_) => waiting.avro(&mut self.encoded)?,
+        }
+        self.ends.push(self.encoded.len());
+        self.waiting.push(waiting);
+        Ok(())
+    }
+
+    /// Bytes of the first `count` events, which end at `end`: as JSON they have commas between them.
+    fn bytes(&self, count: usize, end: usize) -> usize {
+        match self.encoding {
+            Encoding::Json => end + count.saturating_sub(1),
+            Encoding::Avro(_) => end,
+        }
+    }
+
+    /// How many of those that wait are in the next batch: as many as are wanted, or as there is room for.
+    fn next(&self) -> usize {
+        let fits = |(index, end): &(usize, &usize)| *index == 0 || self.bytes(index + 1, **end) <= self.room;
+        self.ends.iter().enumerate().take(self.size).take_while(fits).count()
+    }
+
+    /// Whether the next batch can have no more than it has.
+    fn is_full(&self) -> bool {
+        let held = self.waiting.len();
+        held >= self.size || (held > 1 && self.bytes(held, self.encoded.len()) > self.room)
+    }
+
+    fn emit(&mut self, out: &mut Emit<'_, Batch>) -> Result<(), Halt> {
+        let count = self.next();
+        let Some(first) = self.waiting.first() else { return Ok(()) };
         let id = first.id();
-        let mut value = Vec::new();
+        let ends = self.ends.iter().copied().take(count);
+        let end = ends.clone().last().unwrap_or_default();
+        let mut value = Vec::with_capacity(end + count + 64);
         match self.encoding {
             Encoding::Json => {
-                let events: Vec<_> = batch.iter().map(|waiting| waiting.json(self.json_input)).collect();
-                value.reserve_exact(events.iter().map(|json| json.len() + 1).sum::<usize>() + 64);
-                encode_order_batch(&mut value, &id, events.iter().map(AsRef::as_ref));
+                let begins = std::iter::once(0).chain(ends.clone());
+                let events: Vec<&[u8]> =
+                    begins.zip(ends).map(|(begin, end)| self.encoded.get(begin..end).unwrap_or_default()).collect();
+                encode_order_batch(&mut value, &id, events.into_iter());
             }
             Encoding::Avro(header) => {
-                let mut events = Vec::with_capacity(batch.len() * 160);
-                batch.iter().try_for_each(|waiting| waiting.avro(&mut events))?;
-                value.reserve_exact(events.len() + 64);
                 value.extend_from_slice(header.as_bytes());
-                avro::encode_order_batch(&mut value, &id, batch.len(), &events);
+                avro::encode_order_batch(&mut value, &id, count, self.encoded.get(..end).unwrap_or_default());
             }
         }
+        self.waiting.drain(..count);
+        self.encoded.drain(..end);
+        self.ends.drain(..count);
+        self.ends.iter_mut().for_each(|rest| *rest -= end);
         out.push(Batch { id, value })
     }
 }
@@ -122,17 +164,17 @@ impl KeyedProcess<CompactString, Order> for Batches {
     type Out = Batch;
 
     fn process(&mut self, _: &Key<CompactString>, _: Timestamp, order: Order, out: &mut Emit<'_, Batch>) -> Result<(), Halt> {
-        self.waiting.push(Waiting::Received(order));
+        self.hold(Waiting::Received(order))?;
         // More than one batch waits after a restart with fewer tasks.
-        while self.waiting.len() >= self.size {
-            self.emit(self.size, out)?;
+        while self.is_full() {
+            self.emit(out)?;
         }
         Ok(())
     }
 
     fn on_end(&mut self, out: &mut Emit<'_, Batch>) -> Result<(), Halt> {
         while !self.waiting.is_empty() {
-            self.emit(self.size, out)?;
+            self.emit(out)?;
         }
         Ok(())
     }
@@ -146,3 +188,6 @@ impl KeyedProcess<CompactString, Order> for Batches {
         Ok(elements.map_err(|error| Failure::attempt(format!("an event that waits for its batch: {error}")))?)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -80,7 +80,13 @@ pub fn build(app: &App, options: &Options) -> Result<(), Failure> {
     let encoding = formats.purchase_stats;
     purchases.sink(&topics.purchase_stats, move |stats, record| {
         record.key(stats.user_id.as_bytes());
-        encoding.purchase_stats(record.value(), stats);
+        match stats.with_room(rules.max_record_bytes) {
+            None => encoding.purchase_stats(record.value(), stats),
+            Some((fewer, omitted)) => {
+                encoding.purchase_stats(record.value(), &fewer);
+                record.header(format::purchase_stats::OMITTED_CATEGORIES, omitted.to_string().into_bytes());
+            }
+        }
     });
     let encoding = formats.late_orders;
     late.stream(&purchases).sink(&topics.late_orders, move |late, record| encode_late(encoding, late, record));
