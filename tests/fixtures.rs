@@ -1,6 +1,6 @@
 //! Checkpoints that older versions wrote stay in the repository and are restored for good. See `tests/fixtures/README.md`.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use sluicegate::{
     checkpoint::{Anchor, Executor, InputPosition, Location, Manifest, Storage},
@@ -10,7 +10,10 @@ use sluicegate::{
         Budget, KeyGroups, Plan, Settings, StateDescriptor, StateKey, Store, Table, TableOptions, Timed, Unclaimed, Workspace,
         decode_value, encode_value,
     },
-    stream::{Emit, Failure, Halt, Harness, Key, KeyedProcess, KeyedStream, OperatorContext, StateValue, Timestamp, ValueState},
+    stream::{
+        BroadcastState, Emit, Failure, Halt, Harness, Key, KeyedProcess, KeyedStream, OperatorContext, OperatorList,
+        Redistribution, StateValue, Timestamp, ValueState,
+    },
 };
 use std::{
     collections::BTreeMap,
@@ -56,6 +59,21 @@ struct Order {
     items: Vec<(String, u16)>,
 }
 
+/// An element of a list.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Waiting {
+    user: String,
+    since: i64,
+    status: Status,
+}
+
+/// A value of a broadcast map.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Limit {
+    amount: u32,
+    until: Option<i64>,
+}
+
 impl StateValue for Session {}
 impl StateValue for Sums {}
 impl StateValue for Order {}
@@ -90,6 +108,14 @@ fn order(n: u32) -> Order {
     Order { status, items: (0..n % 4).map(|item| (format!("P-{item}"), item as u16)).collect() }
 }
 
+fn waiting(n: u32) -> Waiting {
+    Waiting { user: user(n), since: time(n), status: order(n).status }
+}
+
+fn limit(n: u32) -> Limit {
+    Limit { amount: n * 100, until: n.is_multiple_of(2).then(|| time(n)) }
+}
+
 /// Writes one entry for each record.
 struct Put<F>(F);
 
@@ -119,6 +145,27 @@ fn operator<K: StateKey, V: StateValue>(
     });
 }
 
+/// Adds an operator with states that no key has.
+fn route<W, L>(
+    input: &KeyedStream<String, u32>,
+    put: impl Fn(&OperatorList<W>, &BroadcastState<String, L>, u32) + Clone + Send + Sync + 'static,
+) where
+    W: Serialize + DeserializeOwned + 'static,
+    L: Serialize + DeserializeOwned + 'static,
+{
+    let _ = input.process("route", |declare| {
+        let list = declare.operator_list::<W>("waiting", Redistribution::Split);
+        let map = declare.broadcast::<String, L>("limits");
+        move |context: &mut OperatorContext<'_, '_>| {
+            let (list, map, put) = (context.state(&list)?, context.state(&map)?, put.clone());
+            Ok(Put(move |_: &Key<String>, n| {
+                put(&list, &map, n);
+                Ok(())
+            }))
+        }
+    });
+}
+
 /// The program that the fixtures are of.
 fn program(input: &KeyedStream<String, u32>) {
     operator(input, ("sessions", "session", None), |state, user, n| state.put(user, session(n)));
@@ -127,8 +174,21 @@ fn program(input: &KeyedStream<String, u32>) {
 
 /// All of it but sessions.
 fn rest(input: &KeyedStream<String, u32>) {
-    operator(input, ("track", "order", None), |state, user, n| state.put(&Key::under(user.hash, format!("O-{n:02}")), order(n)));
+    routes(input);
+    tracks(input);
     purchases_and_dedup(input);
+}
+
+/// What the program does with states that no key has: before there were any, there was no such operator.
+fn routes(input: &KeyedStream<String, u32>) {
+    route(input, |list, map, n| {
+        list.add(waiting(n));
+        map.put(user(n), limit(n));
+    });
+}
+
+fn tracks(input: &KeyedStream<String, u32>) {
+    operator(input, ("track", "order", None), |state, user, n| state.put(&Key::under(user.hash, format!("O-{n:02}")), order(n)));
 }
 
 fn purchases_and_dedup(input: &KeyedStream<String, u32>) {
@@ -147,12 +207,17 @@ fn folder(fixture: &str) -> PathBuf {
 }
 
 fn storage(fixture: &str) -> (Storage, Manifest) {
+    storage_in(&folder(fixture))
+}
+
+fn storage_in(folder: &Path) -> (Storage, Manifest) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let job: JobName = "harness".parse().unwrap();
-    let storage = Storage::inspect(&Location::folder(folder(fixture)).unwrap(), &job, Executor::Own(Arc::new(runtime))).unwrap();
+    let storage =
+        Storage::inspect(&Location::folder(folder.to_owned()).unwrap(), &job, Executor::Own(Arc::new(runtime))).unwrap();
     let newest = *storage.markers().unwrap().last().unwrap();
     let (manifest, reference) = storage.read_manifest(newest.checkpoint).unwrap();
-    assert_eq!(reference, newest, "{fixture}: the manifest is the one that was marked");
+    assert_eq!(reference, newest, "{}: the manifest is the one that was marked", folder.display());
     (storage, manifest)
 }
 
@@ -273,6 +338,7 @@ fn a_program_whose_types_have_grown_reads_what_older_versions_wrote() {
                 |order| order.items.push(("P-9".to_owned(), 1 << 40)),
             )
         });
+        routes(input);
         purchases_and_dedup(input);
     };
     for (fixture, _) in FIXTURES {
@@ -314,6 +380,122 @@ fn a_program_that_cannot_read_what_older_versions_wrote_is_refused_with_both_sha
             assert!(refused.message.contains(part), "{fixture}: {refused} does not say {part}");
         }
     }
+}
+
+/// A checkpoint of the program as this version writes it. The fixtures are older than states that no key has.
+fn written() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    write_into(folder.path());
+    folder
+}
+
+fn write_into(folder: &Path) {
+    let mut run = Harness::new(|_, input| program(input)).unwrap();
+    for n in 0..ENTRIES {
+        run.record(time(n), user(n), n).unwrap();
+    }
+    run.watermark(time(ENTRIES - 1)).unwrap();
+    run.snapshot(folder).unwrap();
+}
+
+/// What lies in a manifest of `route`: the elements of its list, and the entries of its map.
+fn routed(manifest: &Manifest) -> (Vec<Value>, Vec<Value>) {
+    let route = manifest.operators.iter().find(|operator| operator.name == "route").unwrap();
+    let of = |state: &str| {
+        let elements = route.operator_state.iter().filter(|element| element["$state"] == state);
+        elements.map(|element| element["element"].clone()).collect()
+    };
+    (of("waiting"), of("limits"))
+}
+
+#[test]
+fn operator_state_is_described_and_goes_on() {
+    // given the list and the map as they were written
+    let folder = written();
+    let (_, manifest) = storage_in(folder.path());
+    let route = manifest.operators.iter().find(|operator| operator.name == "route").unwrap();
+    let status = json!({"enum": {"Created": "unit", "Cancelled": {"struct": {"reason": "text"}}}});
+    let waits = json!({"struct": {"user": "text", "since": "i64", "status": status}});
+    let limits = json!({"map": ["text", {"struct": {"amount": "u32", "until": {"option": "i64"}}}]});
+    assert_eq!(
+        serde_json::to_value(&route.operator_state_shapes).unwrap(),
+        json!([
+            {"name": "waiting", "kind": "operator", "values": [waits]},
+            {"name": "limits", "kind": "broadcast", "values": [limits]},
+        ])
+    );
+    let list: Vec<Value> = (0..ENTRIES).map(|n| json!(waiting(n))).collect();
+    let map: Vec<Value> = (0..ENTRIES).map(|n| json!([user(n), limit(n)])).collect();
+    assert_eq!(routed(&manifest), (list.clone(), map.clone()));
+    // when the same program goes on, then nothing of it is lost
+    let mut run = Harness::restore(folder.path(), |_, input| program(input)).unwrap();
+    run.record(time(20), user(20), 20).unwrap();
+    let later = tempfile::tempdir().unwrap();
+    run.snapshot(later.path()).unwrap();
+    let (_, later) = storage_in(later.path());
+    assert_eq!(routed(&later), ([list, vec![json!(waiting(20))]].concat(), [map, vec![json!([user(20), limit(20)])]].concat()));
+}
+
+#[test]
+fn operator_state_whose_types_have_grown_is_read_and_what_does_not_fit_is_refused_with_both_shapes() {
+    /// A field is renamed and a number widened, one is added.
+    #[derive(Serialize, Deserialize)]
+    struct Grown {
+        #[serde(alias = "user")]
+        who: String,
+        #[serde(default)]
+        tries: u32,
+    }
+    #[derive(Serialize, Deserialize)]
+    struct GrownLimit {
+        amount: u64,
+    }
+    #[derive(Serialize, Deserialize)]
+    struct Needs {
+        user: String,
+        device: String,
+    }
+    let folder = written();
+    let program = |input: &KeyedStream<String, u32>| {
+        operator(input, ("sessions", "session", None), |state, user, n| state.put(user, session(n)));
+        tracks(input);
+        purchases_and_dedup(input);
+    };
+    let mut run = Harness::restore(folder.path(), |_, input| {
+        route::<Grown, GrownLimit>(input, |list, map, n| {
+            assert_eq!((list.read(|all| all[3].who.clone()), map.read(&user(3), |limit| limit.unwrap().amount)), (user(3), 300));
+            list.add(Grown { who: user(n), tries: 1 });
+        });
+        program(input);
+    })
+    .unwrap();
+    run.record(time(30), user(30), 30).unwrap();
+    let later = tempfile::tempdir().unwrap();
+    run.snapshot(later.path()).unwrap();
+    let (list, _) = routed(&storage_in(later.path()).1);
+    assert_eq!((list.len(), &list[0]), (ENTRIES as usize + 1, &json!({"who": "U-00", "tries": 0})));
+
+    let refused = |run: Result<Harness<String, u32, ()>, Failure>, parts: &[&str]| {
+        let refused = run.err().unwrap();
+        assert_eq!(refused.kind, FailureKind::Refused);
+        for part in parts {
+            assert!(refused.message.contains(part), "{refused} does not say {part}");
+        }
+    };
+    let other_list = Harness::restore(folder.path(), |_, input| {
+        route::<Needs, Limit>(input, |_, _, _| ());
+        program(input);
+    });
+    let stored = "elements of {since: i64, status: one of [Cancelled {reason: text}, Created], user: text}";
+    refused(other_list, &["operator route, state waiting", stored, "{device: text, user: text}", "\"device\" is new"]);
+    let other_map = Harness::restore(folder.path(), |_, input| {
+        route::<Waiting, String>(input, |_, _, _| ());
+        program(input);
+    });
+    let stored = "entries of a map from text to {amount: u32, until?: i64}";
+    refused(other_map, &["operator route, state limits", stored, "map from text to text"]);
+    let gone = Harness::restore(folder.path(), |_, input| program(input));
+    refused(gone, &["route/waiting", "renamed"]);
 }
 
 #[test]
@@ -387,12 +569,7 @@ fn write() {
     let name = std::env::var("FIXTURE").expect("FIXTURE names the new folder below tests/fixtures");
     let folder = folder(&name);
     assert!(!folder.exists(), "{} is there: a fixture is never written again", folder.display());
-    let mut run = Harness::new(|_, input| program(input)).unwrap();
-    for n in 0..ENTRIES {
-        run.record(time(n), user(n), n).unwrap();
-    }
-    run.watermark(time(ENTRIES - 1)).unwrap();
-    run.snapshot(&folder).unwrap();
+    write_into(&folder);
     with_ends(&folder);
     // It only says which machine wrote it.
     std::fs::remove_file(folder.join("harness/started.json")).unwrap();

@@ -18,6 +18,7 @@ pub mod cache;
 pub mod chaos;
 pub mod daemon;
 pub mod deadline;
+pub mod http;
 pub mod job;
 pub mod leftovers;
 pub mod metrics;

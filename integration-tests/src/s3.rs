@@ -9,7 +9,7 @@
 use crate::{
     Context, Result, bail, cache,
     deadline::wait_until,
-    ensure,
+    ensure, http,
     leftovers::Folder,
     ports,
     process::{self, Process, Signal},
@@ -18,8 +18,6 @@ use crate::{
 use std::{
     env,
     fs::{self, File},
-    io::{Read, Write},
-    net::TcpStream,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -211,12 +209,7 @@ impl BucketServer {
 
     /// The status of an answer.
     fn ask(&self, method: &str, path: &str) -> Result<u16> {
-        let mut stream = TcpStream::connect_timeout(&self.address().parse()?, ANSWER)?;
-        stream.set_read_timeout(Some(ANSWER))?;
-        write!(stream, "{method} {path} HTTP/1.0\r\nHost: {}\r\nContent-Length: 0\r\n\r\n", self.address())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        answer.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no HTTP status")
+        Ok(http::ask(&self.address(), (method, path), ("text/plain", ""), ANSWER)?.status)
     }
 
     fn address(&self) -> String {

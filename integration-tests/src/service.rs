@@ -3,18 +3,11 @@
 use crate::{
     Context, Result, bail,
     deadline::{wait_for, wait_until},
-    ensure,
+    ensure, http,
     metrics::Samples,
     process::{Exit, Process, Signal},
 };
-use std::{
-    fs,
-    io::{Read, Write},
-    net::TcpStream,
-    path::Path,
-    process::Command,
-    time::Duration,
-};
+use std::{fs, path::Path, process::Command, time::Duration};
 
 /// Start, fencing of what a dead predecessor left open, restore: well under a second, on a machine with nothing else to do. Tests run side
 /// by side on two cores.
@@ -53,15 +46,8 @@ impl Service {
 
     /// Status and body of `GET path`.
     pub fn get(&self, path: &str) -> Result<(u16, String)> {
-        let address = self.http.parse()?;
-        let mut stream = TcpStream::connect_timeout(&address, ANSWER)?;
-        stream.set_read_timeout(Some(ANSWER))?;
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", self.http)?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no HTTP status")?;
-        Ok((status, body.to_owned()))
+        let answer = http::ask(&self.http, ("GET", path), ("text/plain", ""), ANSWER)?;
+        Ok((answer.status, answer.body))
     }
 
     /// What `/metrics` says now.

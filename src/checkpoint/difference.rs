@@ -216,7 +216,14 @@ mod tests {
     }
 
     fn holding(name: &str, watermark: Option<i64>, states: Vec<StateEntry>) -> OperatorEntry {
-        OperatorEntry { name: name.into(), parallelism: 2, watermark, states, operator_state: vec![1.into()] }
+        OperatorEntry {
+            name: name.into(),
+            parallelism: 2,
+            watermark,
+            states,
+            operator_state: vec![1.into()],
+            operator_state_shapes: Vec::new(),
+        }
     }
 
     #[test]

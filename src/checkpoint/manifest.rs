@@ -164,7 +164,7 @@ impl From<&Anchor> for TopicPartition {
 }
 
 /// One operator: its watermark and its states.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct OperatorEntry {
     /// The operator's explicit name, which is its identity.
     pub name: String,
@@ -174,16 +174,19 @@ pub struct OperatorEntry {
     pub watermark: Option<i64>,
     /// Its keyed states.
     pub states: Vec<StateEntry>,
-    /// Its operator state, one value per instance.
+    /// The elements of its operator state, of all instances.
     pub operator_state: Vec<Value>,
+    /// What the elements of its declared operator states are; nothing in manifests of versions that did not say so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub operator_state_shapes: Vec<StateEntry>,
 }
 
-/// One keyed state: its name, its kind, and whatever the state room writes about its shape.
+/// One state: its name, its kind, and whatever the state room writes about its shape.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StateEntry {
     /// Name within the operator.
     pub name: String,
-    /// `value`, `list`, `map` ...
+    /// `value`, `list`, `map` ...; `operator` or `broadcast` where no key has it.
     pub kind: String,
     /// Further fields: time to live, type of key and value, version.
     #[serde(flatten)]

@@ -64,6 +64,7 @@ enum Command {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  sluicegate validate --offline")]
 struct Validate {
     /// Check the settings and the graph only
     #[arg(long)]
@@ -73,6 +74,7 @@ struct Validate {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  sluicegate graph --dot | dot -Tsvg > graph.svg")]
 struct Graph {
     /// As Graphviz reads it, instead of Mermaid
     #[arg(long, conflicts_with = "mermaid")]

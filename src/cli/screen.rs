@@ -54,7 +54,15 @@ impl Lines {
 
 /// A time to live in ms, for people.
 pub(super) fn time_to_live(ms: Option<u64>) -> String {
-    ms.map_or_else(|| "-".to_owned(), |ms| humantime::format_duration(std::time::Duration::from_millis(ms)).to_string())
+    // As settings are written: months, which humantime would make of ninety days, have no fixed length.
+    const DAY: u64 = 24 * 60 * 60 * 1_000;
+    let short = |ms| humantime::format_duration(std::time::Duration::from_millis(ms));
+    match ms.map(|ms| (ms / DAY, ms % DAY)) {
+        None => "-".to_owned(),
+        Some((0, rest)) => short(rest).to_string(),
+        Some((days, 0)) => format!("{days}d"),
+        Some((days, rest)) => format!("{days}d {}", short(rest)),
+    }
 }
 
 /// An event time in ms, for people.
@@ -82,11 +90,18 @@ pub(super) fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{event_time, one_line};
+    use super::{event_time, one_line, time_to_live};
 
     #[test]
     fn a_key_stays_on_its_line() {
         assert_eq!(one_line("O-1\n\u{1b}[2J\tü"), "O-1\\n\\u{1b}[2J\\tü");
+    }
+
+    #[test]
+    fn a_time_to_live_is_shown_as_settings_are_written() {
+        const HOUR: u64 = 3_600_000;
+        let shown = [None, Some(HOUR), Some(90 * 24 * HOUR), Some(25 * HOUR)].map(time_to_live);
+        assert_eq!(shown, ["-", "1h", "90d", "1d 1h"]);
     }
 
     #[test]

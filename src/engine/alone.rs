@@ -12,6 +12,7 @@ use super::{
     message::{MIN_WATERMARK, Mark, Timestamp},
     plan::Plan,
     processing_time::ProcessingTime,
+    recovery::check_claimed,
     snapshot::OperatorSnapshots,
 };
 use crate::checkpoint::{Executor, Location, Manifest, Storage, Uploaded};
@@ -228,6 +229,7 @@ fn open(
     origin: Option<&Origin>,
 ) -> Result<Arc<Store>, Failure> {
     let Some(Origin { manifest, storage, .. }) = origin else { return Store::create(workspace, &plan.states, settings) };
+    manifest.operators.iter().try_for_each(|operator| check_claimed(manifest, operator, plan))?;
     evolution::check_states(manifest, plan)?;
     storage.restore(manifest, &workspace.db_dir(), PATIENCE, &|_| {})?;
     let store = Store::open_restored(workspace, &plan.states, settings, Unclaimed::Refuse)?;

@@ -37,7 +37,7 @@ pub fn check_compatible(manifest: &Manifest, identity: &Identity<'_>, topics: &[
                 manifest.checkpoint, operator.name
             )));
         }
-        check_elements(manifest, operator, identity.plan)?;
+        check_claimed(manifest, operator, identity.plan)?;
     }
     evolution::check_states(manifest, identity.plan)
 }
@@ -66,8 +66,8 @@ fn check_ends(manifest: &Manifest, plan: &Plan) -> Result<(), Failure> {
     }
 }
 
-/// The same for operator state, which lies in the manifest instead of files.
-fn check_elements(manifest: &Manifest, operator: &OperatorEntry, plan: &Plan) -> Result<(), Failure> {
+/// Refuses operator state that no operator of the job has: it lies in the manifest instead of files.
+pub(super) fn check_claimed(manifest: &Manifest, operator: &OperatorEntry, plan: &Plan) -> Result<(), Failure> {
     let elements = operator.operator_state.iter().filter_map(NamedElement::read);
     for NamedElement { state, kind, .. } in elements.filter(|named| named.kind != ElementKind::EventTime) {
         let declared =
@@ -127,9 +127,7 @@ mod tests {
         manifest.input.push(input);
         let state = StateEntry { name: "seen".into(), kind: "value".into(), details: serde_json::Map::new() };
         for (name, states) in [("dedup", vec![state]), ("map", Vec::new())] {
-            let operator =
-                OperatorEntry { name: name.into(), parallelism: 1, watermark: None, states, operator_state: Vec::new() };
-            manifest.operators.push(operator);
+            manifest.operators.push(OperatorEntry { name: name.into(), parallelism: 1, states, ..OperatorEntry::default() });
         }
         manifest
     }

@@ -159,12 +159,14 @@ impl Blueprint {
             let tasks = self.vertex_of_task.iter().filter(|vertex| **vertex == index).count();
             for name in &vertex.operators {
                 let states = self.plan.states.iter().filter(|state| state.operator == *name);
+                let shapes = self.plan.operator_states.iter().filter(|state| state.operator == *name);
                 operators.push(OperatorEntry {
                     name: name.clone(),
                     parallelism: u32::try_from(tasks).unwrap_or(u32::MAX),
                     watermark,
                     states: states.map(state_entry).collect(),
                     operator_state: lists.remove(name).unwrap_or_default(),
+                    operator_state_shapes: shapes.map(operator_state_entry).collect(),
                 });
             }
         }
@@ -184,6 +186,13 @@ pub(super) fn state_entry(state: &StateDescriptor) -> StateEntry {
     StateEntry { name: state.name.clone(), kind, details }
 }
 
+/// Of a state that no key has.
+pub(super) fn operator_state_entry(state: &StateDescriptor) -> StateEntry {
+    let mut entry = state_entry(state);
+    entry.details.remove("key");
+    entry
+}
+
 /// The keyed states of a checkpoint, as its manifest describes them: no job is needed to read its entries.
 ///
 /// # Errors
@@ -199,6 +208,9 @@ pub(super) fn stored_state(
     entry: &StateEntry,
 ) -> Result<StateDescriptor, Failure> {
     let mut fields = entry.details.clone();
+    if matches!(entry.kind.as_str(), "operator" | "broadcast") {
+        fields.insert("key".to_owned(), Value::from("unit"));
+    }
     for (field, value) in [("operator", &operator.name), ("name", &entry.name), ("kind", &entry.kind)] {
         fields.insert(field.to_owned(), Value::from(value.as_str()));
     }
@@ -227,8 +239,7 @@ mod tests {
 
     fn holding(states: Vec<StateEntry>) -> Manifest {
         let mut manifest = Manifest::new("orders".parse().unwrap(), CheckpointId(3), None, Reason::Interval);
-        manifest.operators =
-            vec![OperatorEntry { name: "purchases".into(), parallelism: 2, watermark: None, states, operator_state: Vec::new() }];
+        manifest.operators = vec![OperatorEntry { name: "purchases".into(), parallelism: 2, states, ..OperatorEntry::default() }];
         manifest
     }
 

@@ -1,10 +1,10 @@
 //! What operators hold besides keyed state, as it goes into a manifest and comes back from one.
 
 use crate::protocol::Failure;
-use crate::state::StateKind;
+use crate::state::{StateKind, ValueShape};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 /// What an element of operator state belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +50,36 @@ impl NamedElement {
     pub fn read(value: &Value) -> Option<Self> {
         value.get("$state")?;
         serde_json::from_value(value.clone()).ok()
+    }
+}
+
+/// What elements look like, learned from them: nothing else describes those of older versions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ElementsShape {
+    keys: Option<ValueShape>,
+    values: ValueShape,
+}
+
+impl ElementsShape {
+    /// One more was seen; of a broadcast map it is an entry.
+    pub fn learn(&mut self, kind: ElementKind, element: &Value) {
+        match (kind, element.as_array().map(Vec::as_slice)) {
+            (ElementKind::Broadcast, Some([key, value])) => {
+                self.keys.get_or_insert_default().learn(key);
+                self.values.learn(value);
+            }
+            _ => self.values.learn(element),
+        }
+    }
+}
+
+/// `{id: integer}`, and of a broadcast map `map from text to {id: integer}`.
+impl fmt::Display for ElementsShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.keys {
+            Some(keys) => write!(f, "map from {keys} to {}", self.values),
+            None => self.values.fmt(f),
+        }
     }
 }
 
@@ -104,5 +134,18 @@ mod tests {
             assert_eq!(parts, (0..7).collect::<Vec<_>>());
         }
         assert_eq!(redistribute(&elements, Redistribution::Union, 2, 3), elements);
+    }
+
+    #[test]
+    fn what_elements_look_like_is_learned_from_them() {
+        let mut shape = ElementsShape::default();
+        assert_eq!(shape.to_string(), "-");
+        for element in [serde_json::json!({"id": 1}), serde_json::json!({"id": 2, "of": "a"})] {
+            shape.learn(ElementKind::List, &element);
+        }
+        assert_eq!(shape.to_string(), "{id: integer, of?: text}");
+        let mut map = ElementsShape::default();
+        map.learn(ElementKind::Broadcast, &serde_json::json!(["small", 10]));
+        assert_eq!(map.to_string(), "map from text to integer");
     }
 }

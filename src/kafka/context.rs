@@ -78,6 +78,10 @@ impl Told {
             RDKafkaLogLevel::Debug | RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => {
                 tracing::debug!(target: LOG_TARGET, %client, facility, "{line}");
             }
+            // Part of every start over a dead predecessor, whose transaction the broker still ends; what lasts fails the attempt in words.
+            _ if facility == "GETPID" && line.ends_with("retrying") => {
+                tracing::debug!(target: LOG_TARGET, %client, facility, "{line}");
+            }
             _ if is_about_connections(facility) && !self.may_show() => {
                 tracing::debug!(target: LOG_TARGET, %client, facility, "{line}");
             }

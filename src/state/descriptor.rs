@@ -1,8 +1,9 @@
 //! What a state is: its names, its kind and its shape. Stored in the manifest.
 
-use super::{KeyShape, StateKey, StateValue, ValueType, decode_value};
+use super::{KeyShape, StateKey, StateValue, ValueType, decode_value, trace};
 use crate::protocol::Failure;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use std::fmt;
 
 /// How the entries of a state are read by its operator.
@@ -54,7 +55,20 @@ pub struct StateDescriptor {
 #[derive(Clone)]
 struct Reader {
     reads: ValueType,
-    try_value: fn(&[u8]) -> Result<(), Failure>,
+    tries: Tries,
+}
+
+/// Reads something stored and forgets it.
+#[derive(Clone, Copy)]
+enum Tries {
+    /// The value of a keyed state.
+    Value(fn(&[u8]) -> Result<(), Failure>),
+    /// An element of operator state.
+    Element(fn(&Value) -> Result<(), serde_json::Error>),
+}
+
+fn try_element<T: DeserializeOwned>(element: &Value) -> Result<(), serde_json::Error> {
+    T::deserialize(element).map(drop)
 }
 
 impl PartialEq for Reader {
@@ -102,10 +116,28 @@ impl StateDescriptor {
     /// The same with values of this type. Without it, what is stored is found out to be of another type only when it is read.
     #[must_use]
     pub fn holding<V: StateValue>(mut self) -> Self {
-        let reads = V::value_type();
-        self.values = vec![reads.as_written()];
-        self.reader = Some(Reader { reads, try_value: |bytes| decode_value::<V>(bytes).map(drop) });
+        self.read_as(V::value_type(), Tries::Value(|bytes| decode_value::<V>(bytes).map(drop)));
         self
+    }
+
+    /// The same with elements of this type, which lie in manifests: a state of kind [`StateKind::Operator`].
+    #[must_use]
+    pub fn of_elements<T: DeserializeOwned>(mut self) -> Self {
+        self.read_as(trace::element_type::<T>(), Tries::Element(try_element::<T>));
+        self
+    }
+
+    /// The same with entries of these types, which lie in manifests: a state of kind [`StateKind::Broadcast`].
+    #[must_use]
+    pub fn of_entries<K: DeserializeOwned, V: DeserializeOwned>(mut self) -> Self {
+        let map = ValueType::Map(trace::element_type::<K>().into(), trace::element_type::<V>().into());
+        self.read_as(map, Tries::Element(try_element::<(K, V)>));
+        self
+    }
+
+    fn read_as(&mut self, reads: ValueType, tries: Tries) {
+        self.values = vec![reads.as_written()];
+        self.reader = Some(Reader { reads, tries });
     }
 
     /// The same, going on with what `stored` describes: what its values were written with stays among [`Self::values`].
@@ -160,8 +192,12 @@ impl StateDescriptor {
         let Some(reader) = &self.reader else { return Ok(()) };
         for written in &stored.values {
             if let Err(why) = reader.reads.reads(written) {
-                let why = format!(" ({why})");
-                return refuse("values of", &reader.reads, written, &why);
+                let what = match self.kind {
+                    StateKind::Operator => "elements of",
+                    StateKind::Broadcast => "entries of a",
+                    _ => "values of",
+                };
+                return refuse(what, &reader.reads, written, &format!(" ({why})"));
             }
         }
         Ok(())
@@ -172,11 +208,25 @@ impl StateDescriptor {
     /// # Errors
     /// Refused: it does not fit.
     pub(super) fn try_value(&self, bytes: &[u8]) -> Result<(), Failure> {
-        self.reader.as_ref().map_or(Ok(()), |reader| (reader.try_value)(bytes))
+        match &self.reader {
+            Some(Reader { tries: Tries::Value(try_value), .. }) => try_value(bytes),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads an element of operator state as this program would.
+    ///
+    /// # Errors
+    /// It does not fit.
+    pub fn try_element(&self, element: &Value) -> Result<(), serde_json::Error> {
+        match &self.reader {
+            Some(Reader { tries: Tries::Element(try_element), .. }) => try_element(element),
+            _ => Ok(()),
+        }
     }
 
     /// What this program reads values as, for messages.
-    pub(super) fn reads(&self) -> Option<&ValueType> {
+    pub fn reads(&self) -> Option<&ValueType> {
         self.reader.as_ref().map(|reader| &reader.reads)
     }
 

@@ -16,6 +16,34 @@ use super::value_type::ValueType;
 /// MessagePack of one value.
 pub(super) type Sample = Vec<u8>;
 
+/// Where values are written to. A type may look otherwise in a form that people read: an address is text there, and bytes in files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// MessagePack, in the files of keyed state.
+    Files,
+    /// JSON, in a manifest.
+    Manifest,
+}
+
+/// Calls a method of the decoder of samples.
+macro_rules! sampled {
+    ($form:expr, $sample:expr, $method:ident($($argument:expr),*)) => {
+        match $form {
+            Form::Files => rmp_serde::Deserializer::from_read_ref($sample).$method($($argument),*),
+            Form::Manifest => rmp_serde::Deserializer::from_read_ref($sample).with_human_readable().$method($($argument),*),
+        }
+    };
+}
+
+/// Lets `seed` read a sample.
+fn taken<'p, T: DeserializeSeed<'p>>(form: Form, sample: &'p Sample, seed: T) -> Result<T::Value, Error> {
+    let mut decoder = rmp_serde::Deserializer::from_read_ref(sample);
+    match form {
+        Form::Files => seed.deserialize(&mut decoder),
+        Form::Manifest => seed.deserialize(&mut decoder.with_human_readable()),
+    }
+}
+
 /// One step down.
 #[derive(Debug, Clone)]
 pub(super) enum Step {
@@ -88,6 +116,7 @@ impl End {
 pub(super) struct Probe<'p> {
     path: &'p [Step],
     end: &'p End,
+    form: Form,
 }
 
 /// All that had to be seen was seen.
@@ -96,14 +125,14 @@ fn stop() -> Error {
 }
 
 impl<'p> Probe<'p> {
-    pub(super) fn new(path: &'p [Step], end: &'p End) -> Self {
-        Self { path, end }
+    pub(super) fn new(path: &'p [Step], end: &'p End, form: Form) -> Self {
+        Self { path, end, form }
     }
 
     /// The next step, and the probe that goes on behind it.
     fn step(self) -> Option<(&'p Step, Self)> {
         let (step, rest) = self.path.split_first()?;
-        Some((step, Self { path: rest, end: self.end }))
+        Some((step, Self { path: rest, ..self }))
     }
 
     /// At the end of the path: notes what the type wants, or lets `take` give it the sample.
@@ -123,7 +152,7 @@ impl<'p> Probe<'p> {
 macro_rules! ends {
     ($($method:ident($($argument:ident: $type:ty),*) => $asked:expr;)*) => { $(
         fn $method<V: Visitor<'p>>(self, $($argument: $type,)* visitor: V) -> Result<V::Value, Error> {
-            Err(self.arrive(|| $asked, |sample| rmp_serde::Deserializer::from_read_ref(sample).$method($($argument,)* visitor)))
+            Err(self.arrive(|| $asked, |sample| sampled!(self.form, sample, $method($($argument,)* visitor))))
         }
     )* };
 }
@@ -132,7 +161,7 @@ impl<'p> Deserializer<'p> for Probe<'p> {
     type Error = Error;
 
     fn is_human_readable(&self) -> bool {
-        false
+        self.form == Form::Manifest
     }
 
     ends! {
@@ -162,14 +191,13 @@ impl<'p> Deserializer<'p> for Probe<'p> {
 
     fn deserialize_any<V: Visitor<'p>>(self, visitor: V) -> Result<V::Value, Error> {
         let wanted = (&visitor as &dyn Expected).to_string();
-        Err(self.arrive(|| Asked::Any(wanted), |sample| rmp_serde::Deserializer::from_read_ref(sample).deserialize_any(visitor)))
+        Err(self.arrive(|| Asked::Any(wanted), |sample| sampled!(self.form, sample, deserialize_any(visitor))))
     }
 
     fn deserialize_option<V: Visitor<'p>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.step() {
             Some((Step::Some, rest)) => visitor.visit_some(rest),
-            _ => Err(self
-                .arrive(|| Asked::Option, |sample| rmp_serde::Deserializer::from_read_ref(sample).deserialize_option(visitor))),
+            _ => Err(self.arrive(|| Asked::Option, |sample| sampled!(self.form, sample, deserialize_option(visitor)))),
         }
     }
 
@@ -180,20 +208,19 @@ impl<'p> Deserializer<'p> for Probe<'p> {
 
     fn deserialize_seq<V: Visitor<'p>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.step() {
-            Some((Step::Element(before), rest)) => visitor.visit_seq(Elements { before: before.iter(), last: Some(rest) }),
-            _ => {
-                Err(self.arrive(|| Asked::List, |sample| rmp_serde::Deserializer::from_read_ref(sample).deserialize_seq(visitor)))
+            Some((Step::Element(before), rest)) => {
+                visitor.visit_seq(Elements { before: before.iter(), last: Some(rest), form: self.form })
             }
+            _ => Err(self.arrive(|| Asked::List, |sample| sampled!(self.form, sample, deserialize_seq(visitor)))),
         }
     }
 
     fn deserialize_tuple<V: Visitor<'p>>(self, len: usize, visitor: V) -> Result<V::Value, Error> {
         match self.step() {
-            Some((Step::Element(before), rest)) => visitor.visit_seq(Elements { before: before.iter(), last: Some(rest) }),
-            _ => Err(self.arrive(
-                || Asked::Tuple(len),
-                |sample| rmp_serde::Deserializer::from_read_ref(sample).deserialize_tuple(len, visitor),
-            )),
+            Some((Step::Element(before), rest)) => {
+                visitor.visit_seq(Elements { before: before.iter(), last: Some(rest), form: self.form })
+            }
+            _ => Err(self.arrive(|| Asked::Tuple(len), |sample| sampled!(self.form, sample, deserialize_tuple(len, visitor)))),
         }
     }
 
@@ -204,10 +231,10 @@ impl<'p> Deserializer<'p> for Probe<'p> {
     fn deserialize_map<V: Visitor<'p>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.step() {
             Some((Step::Key, rest)) => visitor.visit_map(Entry { key: Some(EntryKey::Probed(rest)), value: None }),
-            Some((Step::Value(key), rest)) => visitor.visit_map(Entry { key: Some(EntryKey::Given(key)), value: Some(rest) }),
-            _ => {
-                Err(self.arrive(|| Asked::Map, |sample| rmp_serde::Deserializer::from_read_ref(sample).deserialize_map(visitor)))
+            Some((Step::Value(key), rest)) => {
+                visitor.visit_map(Entry { key: Some(EntryKey::Given(self.form, key)), value: Some(rest) })
             }
+            _ => Err(self.arrive(|| Asked::Map, |sample| sampled!(self.form, sample, deserialize_map(visitor)))),
         }
     }
 
@@ -221,7 +248,7 @@ impl<'p> Deserializer<'p> for Probe<'p> {
             Some((Step::Field(name), rest)) => visitor.visit_map(Entry { key: Some(EntryKey::Named(name)), value: Some(rest) }),
             _ => Err(self.arrive(
                 || Asked::Struct((name, fields)),
-                |sample| rmp_serde::Deserializer::from_read_ref(sample).deserialize_struct(name, fields, visitor),
+                |sample| sampled!(self.form, sample, deserialize_struct(name, fields, visitor)),
             )),
         }
     }
@@ -236,7 +263,7 @@ impl<'p> Deserializer<'p> for Probe<'p> {
             Some((Step::Variant(name), rest)) => visitor.visit_enum(Variant { name, held: rest }),
             _ => Err(self.arrive(
                 || Asked::Enum((name, variants)),
-                |sample| rmp_serde::Deserializer::from_read_ref(sample).deserialize_enum(name, variants, visitor),
+                |sample| sampled!(self.form, sample, deserialize_enum(name, variants, visitor)),
             )),
         }
     }
@@ -246,6 +273,7 @@ impl<'p> Deserializer<'p> for Probe<'p> {
 struct Elements<'p> {
     before: std::slice::Iter<'p, Sample>,
     last: Option<Probe<'p>>,
+    form: Form,
 }
 
 impl<'p> SeqAccess<'p> for Elements<'p> {
@@ -253,7 +281,7 @@ impl<'p> SeqAccess<'p> for Elements<'p> {
 
     fn next_element_seed<T: DeserializeSeed<'p>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
         if let Some(sample) = self.before.next() {
-            return seed.deserialize(&mut rmp_serde::Deserializer::from_read_ref(sample)).map(Some);
+            return taken(self.form, sample, seed).map(Some);
         }
         self.last.take().map(|place| seed.deserialize(place)).transpose()
     }
@@ -261,7 +289,7 @@ impl<'p> SeqAccess<'p> for Elements<'p> {
 
 enum EntryKey<'p> {
     Named(&'static str),
-    Given(&'p Sample),
+    Given(Form, &'p Sample),
     Probed(Probe<'p>),
 }
 
@@ -278,7 +306,7 @@ impl<'p> MapAccess<'p> for Entry<'p> {
         let Some(key) = self.key.take() else { return Ok(None) };
         let key = match key {
             EntryKey::Named(name) => seed.deserialize(StrDeserializer::<Error>::new(name)),
-            EntryKey::Given(sample) => seed.deserialize(&mut rmp_serde::Deserializer::from_read_ref(sample)),
+            EntryKey::Given(form, sample) => taken(form, sample, seed),
             EntryKey::Probed(place) => seed.deserialize(place),
         };
         key.map(Some)

@@ -11,7 +11,7 @@
 //! on it is not known. That is said, not guessed: see [`ValueType::Unknown`] and [`Presence::Unclear`].
 
 use super::{
-    probe::{Asked, End, Names, Probe, Sample, Seen, Step},
+    probe::{Asked, End, Form, Names, Probe, Sample, Seen, Step},
     value_type::{Choice, Field, Presence, Record, ValueType},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -41,16 +41,26 @@ const TEXTS: [&str; 11] = [
     "http://localhost/",
 ];
 
-/// What values of type `V` look like.
+/// What values of type `V` look like in the files of keyed state.
 pub(super) fn value_type<V: DeserializeOwned>() -> ValueType {
+    in_form::<V>(Form::Files)
+}
+
+/// What values of type `V` look like in a manifest.
+pub(super) fn element_type<V: DeserializeOwned>() -> ValueType {
+    in_form::<V>(Form::Manifest)
+}
+
+fn in_form<V: DeserializeOwned>(form: Form) -> ValueType {
     // A type that panics over a sample has not taken it; a program must not end over a question.
     let go = |probe: Probe<'_>| drop(catch_unwind(AssertUnwindSafe(|| drop(V::deserialize(probe)))));
-    let mut tracer = Tracer { go, path: Vec::new(), above: Vec::new(), left: PLACES };
+    let mut tracer = Tracer { go, form, path: Vec::new(), above: Vec::new(), left: PLACES };
     tracer.trace().shape
 }
 
 struct Tracer {
     go: fn(Probe<'_>),
+    form: Form,
     /// The place that is looked at.
     path: Vec<Step>,
     /// The structs and enums that it lies in.
@@ -68,7 +78,7 @@ struct Traced {
 impl Tracer {
     fn ask(&self) -> Option<Asked> {
         let end = End::asking();
-        (self.go)(Probe::new(&self.path, &end));
+        (self.go)(Probe::new(&self.path, &end, self.form));
         match end.seen() {
             Some(Seen::Asked(asked)) => Some(asked),
             _ => None,
@@ -77,7 +87,7 @@ impl Tracer {
 
     fn give(&self, sample: Sample) -> Result<(), String> {
         let end = End::giving(sample);
-        (self.go)(Probe::new(&self.path, &end));
+        (self.go)(Probe::new(&self.path, &end, self.form));
         match end.seen() {
             Some(Seen::Given(taken)) => taken,
             _ => Err(String::new()),

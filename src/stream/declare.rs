@@ -127,7 +127,8 @@ impl Declare {
         name: &str,
         how: Redistribution,
     ) -> StateHandle<OperatorList<T>> {
-        self.of_operator(StateKind::Operator, name, how)
+        let state = StateDescriptor::value::<()>(&self.operator, name).kind(StateKind::Operator);
+        self.of_operator(state.of_elements::<T>(), how)
     }
 
     /// A map that is the same on every subtask.
@@ -136,7 +137,8 @@ impl Declare {
         K: Ord + Serialize + DeserializeOwned + 'static,
         V: Serialize + DeserializeOwned + 'static,
     {
-        self.of_operator(StateKind::Broadcast, name, ())
+        let state = StateDescriptor::value::<()>(&self.operator, name).kind(StateKind::Broadcast);
+        self.of_operator(state.of_entries::<K, V>(), ())
     }
 
     fn keyed<K: StateKey, V: StateValue, S: State>(
@@ -155,8 +157,7 @@ impl Declare {
         StateHandle::new(descriptor, ttl, given)
     }
 
-    fn of_operator<S: State>(&mut self, kind: StateKind, name: &str, given: S::Given) -> StateHandle<S> {
-        let descriptor = StateDescriptor::value::<()>(&self.operator, name).kind(kind);
+    fn of_operator<S: State>(&mut self, descriptor: StateDescriptor, given: S::Given) -> StateHandle<S> {
         self.of_operator.push(descriptor.clone());
         StateHandle::new(descriptor, None, given)
     }

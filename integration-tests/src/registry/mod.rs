@@ -13,13 +13,13 @@ use crate::{
     Context, Result, bail,
     deadline::wait_until,
     ensure,
+    http::{self, Answer},
     leftovers::Folder,
     ports,
     process::{self, Process, Signal},
 };
 use guard::Guard;
 use std::{
-    io::{Read, Write},
     net::TcpStream,
     path::{Path, PathBuf},
     process::Command,
@@ -41,15 +41,6 @@ pub struct Options {
     pub tls: bool,
     /// Name and password that every request has to bring (basic authentication). Not together with `tls`.
     pub user: Option<(String, String)>,
-}
-
-/// What a registry answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    /// HTTP status.
-    pub status: u16,
-    /// Body, JSON as a rule.
-    pub body: String,
 }
 
 /// A running registry. Dropping it kills it and removes its data.
@@ -139,22 +130,8 @@ impl Registry {
 
     /// The answer to any request below [`Registry::url`], whatever it is. Nobody asks for a password here, and nothing is encrypted.
     pub fn ask(&self, method: &str, path: &str, body: &str) -> Result<Answer> {
-        let address = local(self.port);
-        let mut stream = TcpStream::connect_timeout(&address.parse()?, ANSWER)?;
-        stream.set_read_timeout(Some(ANSWER))?;
-        write!(
-            stream,
-            "{method} {API}{path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: \
-             application/vnd.schemaregistry.v1+json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        )?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        let answer = String::from_utf8(answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").with_context(|| format!("no HTTP answer: {answer:?}"))?;
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no HTTP status")?;
-        let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
-        Ok(Answer { status, body: if chunked { joined(body)? } else { body.to_owned() } })
+        const CONTENT: &str = "application/vnd.schemaregistry.v1+json";
+        http::ask(&local(self.port), (method, &format!("{API}{path}")), (CONTENT, body), ANSWER)
     }
 
     /// `kill -9`.
@@ -237,30 +214,4 @@ const API: &str = "/apis/ccompat/v7";
 
 fn local(port: u16) -> String {
     format!("127.0.0.1:{port}")
-}
-
-/// The chunks of a body in one piece: each begins with a line that has its length in hexadecimal digits.
-fn joined(mut chunks: &str) -> Result<String> {
-    let mut whole = String::new();
-    loop {
-        let (length, rest) = chunks.split_once("\r\n").context("a chunk without its length")?;
-        let length = usize::from_str_radix(length.split(';').next().unwrap_or_default().trim(), 16)?;
-        if length == 0 {
-            return Ok(whole);
-        }
-        whole.push_str(rest.get(..length).context("a chunk that is cut off")?);
-        chunks = rest.get(length..).and_then(|rest| rest.strip_prefix("\r\n")).context("a chunk without an end")?;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn chunks_are_put_together() {
-        assert_eq!(joined("3\r\n{\"a\r\nA;x=y\r\n\":[1,2,3]}\r\n0\r\n\r\n").unwrap(), "{\"a\":[1,2,3]}");
-        assert!(joined("5\r\nabc").is_err());
-        assert!(joined("").is_err());
-    }
 }

@@ -3,7 +3,7 @@
 //!
 //! The protection is Kafka's own: an open transaction, and the decision about it, outlive the broker's death in its log.
 
-use crate::harness::{END, LIMIT, within};
+use crate::harness::{END, LIMIT, within, works_off_all};
 use integration_tests::{
     Context,
     broker::{Broker, Options},
@@ -51,8 +51,6 @@ fn and_the_job_goes_on_when_it_is_back() {
             ensure!(exit.code() == Some(0), "{phase}: {}", service.last_lines(60));
         }
         load.terminate(END)?;
-        job.catch_up()?;
-        ensure!(job.audit()?.number("/records_in")? > EVENTS, "no input came meanwhile");
-        Ok(())
+        works_off_all(&job, EVENTS)
     });
 }

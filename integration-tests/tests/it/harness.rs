@@ -114,6 +114,16 @@ pub fn contents(folder: &Path) -> Result<BTreeMap<PathBuf, blake3::Hash>> {
     Ok(all)
 }
 
+/// The job processes all that its input holds, which is more than `before`, and the audit is clean: nothing is lost and nothing doubled,
+/// however much a load has sent until it was ended.
+pub fn works_off_all(job: &Job, before: u64) -> Result<()> {
+    job.catch_up()?;
+    let sent = job.sent()?;
+    ensure!(sent > before, "no input came meanwhile: {sent}");
+    assert_eq!(job.audit()?.number("/records_in")?, sent);
+    Ok(())
+}
+
 /// What a start that is refused must leave as it is: the checkpoint storage, what readers see of the outputs, and what is committed.
 pub struct Untouched {
     files: BTreeMap<PathBuf, blake3::Hash>,

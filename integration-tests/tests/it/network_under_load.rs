@@ -6,7 +6,7 @@
 //! on instead is what the model shows (`ResumeAfterUnknownOutcome` in `src/protocol/mutant.rs`); here an attempt that went on would
 //! fail by its next transaction anyhow.
 
-use crate::harness::{END, LIMIT, within};
+use crate::harness::{END, LIMIT, within, works_off_all};
 use integration_tests::{
     Context, Result,
     broker::{Broker, Options},
@@ -45,9 +45,7 @@ impl AtWork {
         self.load.terminate(END)?;
         let exit = self.service.finish()?;
         ensure!(exit.code() == Some(0), "{}", self.service.last_lines(60));
-        self.job.be_patient().catch_up()?;
-        ensure!(self.job.audit()?.number("/records_in")? > EVENTS, "no input came meanwhile");
-        Ok(())
+        works_off_all(self.job.be_patient(), EVENTS)
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Switch: `OldIdsNotFenced` (for the smaller pool).
 
-use crate::harness::{END, LIMIT, ends_with, job, within};
+use crate::harness::{END, LIMIT, ends_with, job, within, works_off_all};
 use integration_tests::{ensure, job::Load};
 
 const EVENTS: u64 = 10_000;
@@ -47,10 +47,9 @@ fn the_pool_may_get_smaller_while_old_transactions_hang() {
         ensure!(cluster.has_open_transaction(&job.output("order-status"))?, "no transaction hangs: nothing is tested");
         // When it is started with two
         job.set("kafka.producers", 2);
-        job.catch_up()?;
+        works_off_all(&job, EVENTS)?;
         // Then none of them is open any more, and all output is there
         ensure!(!cluster.has_open_transaction(&job.output("order-status"))?, "a transaction hangs still");
-        assert_eq!(job.audit()?.number("/records_in")?, job.sent()?);
         Ok(())
     });
 }

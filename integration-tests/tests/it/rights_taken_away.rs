@@ -15,7 +15,7 @@ const EVENTS: u64 = 5_000;
 fn each_is_named_and_giving_it_back_lets_the_job_go_on() {
     within(LIMIT, || {
         let broker = Broker::start(&access::authorizing(Options::own()))?;
-        let mut job = Job::for_test(broker.bootstrap())?;
+        let job = Job::for_test(broker.bootstrap())?;
         let mut job = job.with_events(Load::of(EVENTS))?;
         let mut load = Load::of(EVENTS);
         let id = format!("{}-0", job.group());

@@ -179,7 +179,7 @@ mod tests {
                 parallelism: 2,
                 watermark: Some(0),
                 states: vec![state(key)],
-                operator_state: Vec::new(),
+                ..OperatorEntry::default()
             });
             manifest
         };

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     checkpoint::OperatorEntry,
-    engine::snapshot::{ElementKind, NamedElement},
+    engine::snapshot::{ElementKind, ElementsShape, NamedElement},
     protocol::Failure,
     state::{Entry, KeyShape, StateDescriptor, StateKind, Stored, ValueShape, inspect},
 };
@@ -58,6 +58,8 @@ struct ListedElements {
     /// None for elements without a name.
     state: Option<String>,
     kind: Option<ElementKind>,
+    /// What the elements look like.
+    value: String,
     elements: usize,
     /// As JSON.
     bytes: usize,
@@ -91,22 +93,25 @@ fn listed(described: &Described, stored: &Stored) -> Result<Listed, Failure> {
 
 /// What lies in the manifest, by the names of states. Event time is no state.
 fn elements(operator: &OperatorEntry) -> Vec<ListedElements> {
-    let mut listed: Vec<ListedElements> = Vec::new();
-    for element in &operator.operator_state {
-        let (state, kind, bytes) = match NamedElement::read(element) {
+    let mut listed: Vec<(ListedElements, ElementsShape)> = Vec::new();
+    for stored in &operator.operator_state {
+        let (state, kind, element) = match NamedElement::read(stored) {
             Some(NamedElement { kind: ElementKind::EventTime, .. }) => continue,
-            Some(named) => (Some(named.state), Some(named.kind), named.element.to_string().len()),
-            None => (None, None, element.to_string().len()),
+            Some(named) => (Some(named.state), Some(named.kind), named.element),
+            None => (None, None, stored.clone()),
         };
-        match listed.iter_mut().find(|other| other.state == state && other.kind == kind) {
-            Some(same) => {
-                same.elements += 1;
-                same.bytes += bytes;
-            }
-            None => listed.push(ListedElements { operator: operator.name.clone(), state, kind, elements: 1, bytes }),
+        let place = listed.iter().position(|(other, _)| other.state == state && other.kind == kind).unwrap_or_else(|| {
+            let (operator, value) = (operator.name.clone(), String::new());
+            listed.push((ListedElements { operator, state, kind, value, elements: 0, bytes: 0 }, ElementsShape::default()));
+            listed.len() - 1
+        });
+        if let Some((found, shape)) = listed.get_mut(place) {
+            found.elements += 1;
+            found.bytes += element.to_string().len();
+            shape.learn(kind.unwrap_or(ElementKind::List), &element);
         }
     }
-    listed
+    listed.into_iter().map(|(found, shape)| ListedElements { value: shape.to_string(), ..found }).collect()
 }
 
 fn count(stored: &Stored, name: &str, state: Option<&StateDescriptor>) -> Result<ListedState, Failure> {
@@ -163,7 +168,7 @@ fn text(described: &Described, listed: &Listed) -> String {
             HumanBytes(state.file_bytes).to_string(),
         ]);
     }
-    for ListedElements { operator, state, kind, elements, bytes } in &listed.operator_state {
+    for ListedElements { operator, state, kind, value, elements, bytes } in &listed.operator_state {
         let kind = match kind {
             Some(ElementKind::Broadcast) => "broadcast",
             Some(ElementKind::List) => "list of tasks",
@@ -172,7 +177,7 @@ fn text(described: &Described, listed: &Listed) -> String {
         let state = state.clone().unwrap_or_else(|| "-".to_owned());
         let (entries, bytes) = (HumanCount(*elements as u64).to_string(), HumanBytes(*bytes as u64).to_string());
         let [none, kind, in_manifest] = ["-", kind, "in the manifest"].map(str::to_owned);
-        table.add_row([operator.clone(), state, kind, none.clone(), none.clone(), none, entries, bytes, in_manifest]);
+        table.add_row([operator.clone(), state, kind, none.clone(), value.clone(), none, entries, bytes, in_manifest]);
     }
     format!("checkpoint {}, {}\n\n{table}", listed.checkpoint, chosen::mark(&described.found))
 }

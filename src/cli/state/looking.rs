@@ -154,9 +154,8 @@ mod tests {
         let operator = |name: &str, elements: usize| OperatorEntry {
             name: name.into(),
             parallelism: 1,
-            watermark: None,
-            states: Vec::new(),
             operator_state: vec![Value::Null; elements],
+            ..OperatorEntry::default()
         };
         manifest.operators = vec![operator("track", 0), operator("batches", 89), operator("decode", 0)];
         let reference = ManifestRef { checkpoint: CheckpointId(17), hash: ManifestHash([0; 32]) };

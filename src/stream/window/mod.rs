@@ -14,6 +14,7 @@
 
 mod aligned;
 mod assigner;
+mod built_in_triggers;
 mod contents;
 mod pane;
 mod stream;
@@ -21,12 +22,13 @@ mod trigger;
 mod triggered;
 
 pub use assigner::{Global, Session, Sliding, Tumbling, Windows};
+pub use built_in_triggers::{
+    ContinuousEventTimeTrigger, ContinuousProcessingTimeTrigger, CountTrigger, DefaultTrigger, EventTimeTrigger,
+    ProcessingTimeTrigger, PurgingTrigger,
+};
 pub use contents::Aggregate;
 pub use stream::WindowedStream;
-pub use trigger::{
-    ContinuousEventTimeTrigger, ContinuousProcessingTimeTrigger, CountTrigger, DefaultTrigger, EventTimeTrigger,
-    ProcessingTimeTrigger, PurgingTrigger, Trigger, TriggerContext, TriggerResult,
-};
+pub use trigger::{Trigger, TriggerContext, TriggerResult};
 
 use crate::engine::Timestamp;
 use std::time::Duration;

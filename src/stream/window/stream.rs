@@ -4,10 +4,11 @@ use super::{
     Late, WindowContext, Windows,
     aligned::{Aligned, open_window},
     assigner::Global,
+    built_in_triggers::{CountTrigger, DefaultTrigger, PurgingTrigger},
     contents::{Aggregate, Aggregated, AggregatedThen, Contents, Reducing, Whole},
     millis,
     pane::Panes,
-    trigger::{CountTrigger, DefaultTrigger, PurgingTrigger, Trigger},
+    trigger::Trigger,
     triggered::{PaneOf, Span, Triggered},
 };
 use crate::engine::{Halt, MIN_WATERMARK, OperatorEvents, snapshot::Redistribution};
