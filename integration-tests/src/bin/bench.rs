@@ -119,7 +119,7 @@ fn others(arguments: &Arguments) -> Result<()> {
     let kills: u32 = variable("KILLS")?.unwrap_or(3);
     let dirty = variable("DIRTY")?.unwrap_or(0);
     let intervals: String = variable("INTERVALS")?.unwrap_or_else(|| "1,5".to_owned());
-    let intervals = intervals.split(',').map(|seconds| Ok(Duration::from_secs(seconds.parse()?)));
+    let intervals = intervals.split(',').map(|seconds| -> Result<_> { Ok(Duration::from_secs(seconds.parse()?)) });
     let intervals: Vec<Duration> = intervals.collect::<Result<_>>().context("INTERVALS: whole seconds with commas")?;
     let named: Option<String> = variable("PEERS")?;
     let peers: Vec<Peer> = match &named {
@@ -138,7 +138,8 @@ fn others(arguments: &Arguments) -> Result<()> {
         );
         for (number, interval) in intervals.into_iter().enumerate() {
             let mut columns = vec![peers::Column { name: "sluicegate".to_owned(), turns: Vec::new() }];
-            columns.extend(programs.iter().map(|program| peers::Column { name: program.peer.name().to_owned(), turns: Vec::new() }));
+            columns
+                .extend(programs.iter().map(|program| peers::Column { name: program.peer.name().to_owned(), turns: Vec::new() }));
             for turn in 1..=runs {
                 for (index, column) in columns.iter_mut().enumerate() {
                     let one = match index.checked_sub(1).and_then(|index| programs.get(index)) {

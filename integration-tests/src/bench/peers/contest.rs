@@ -138,7 +138,8 @@ impl<'a> Contest<'a> {
         let reference = self.reference.measure();
         let began = (Instant::now(), self.broker.cpu()?);
         job.start()?;
-        let turn = self.watch(&mut There { job: &mut job, between: Vec::new() }, began, &progress, outputs)?;
+        let turn = self.watch(&mut There { job: &mut job, between: Vec::new() }, began, &progress, outputs);
+        let turn = turn.with_context(|| job.last_lines())?;
         let reference = (reference + self.reference.measure()) / 2;
         job.drain()?;
         let verdict = self.audit(&job.prefix())?;

@@ -148,6 +148,11 @@ impl PeerJob {
         }
     }
 
+    /// The end of its log, for messages.
+    pub(super) fn last_lines(&self) -> String {
+        self.process.as_ref().map_or_else(String::new, |process| process.last_lines(40))
+    }
+
     /// What it has committed of the input.
     pub(super) fn progress(&self) -> Result<Progress> {
         Progress::in_group(&self.bootstrap, &self.name, &self.input)

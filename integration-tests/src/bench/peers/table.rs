@@ -38,7 +38,12 @@ const ROWS: [Row; 6] = [
         show: thousands,
         more_is_better: true,
     },
-    Row { name: "process start to all committed", of: |turn| Some(turn.whole.as_secs_f64()), show: seconds, more_is_better: false },
+    Row {
+        name: "process start to all committed",
+        of: |turn| Some(turn.whole.as_secs_f64()),
+        show: seconds,
+        more_is_better: false,
+    },
     Row {
         name: "process start to the first visible output",
         of: |turn| Some(turn.first_output.as_secs_f64()),
@@ -57,12 +62,7 @@ const ROWS: [Row; 6] = [
         show: |number| format!("{number:.2}"),
         more_is_better: false,
     },
-    Row {
-        name: "peak memory of the process",
-        of: |turn| Some(turn.peak_memory as f64),
-        show: mebibytes,
-        more_is_better: false,
-    },
+    Row { name: "peak memory of the process", of: |turn| Some(turn.peak_memory as f64), show: mebibytes, more_is_better: false },
 ];
 
 fn seconds(number: f64) -> String {
