@@ -208,15 +208,17 @@ impl PeerJob {
 impl Victim for PeerJob {
     fn start(&mut self) -> Result<()> {
         let mut java = self.program.java();
-        let mut give = |name: &str, value: String| drop(java.arg(format!("{name}={value}")));
-        give("bootstrap", self.bootstrap.clone());
-        give("application-id", self.name.clone());
-        give("input", self.input.clone());
-        give("output-prefix", self.prefix());
-        give("interval-ms", self.interval.as_millis().to_string());
-        give("threads", PARALLELISM.to_string());
-        give("state-dir", self.folder.path().join("state").display().to_string());
-        give("drain-file", self.drain_file().display().to_string());
+        let given = [
+            ("bootstrap", self.bootstrap.clone()),
+            ("application-id", self.name.clone()),
+            ("input", self.input.clone()),
+            ("output-prefix", self.prefix()),
+            ("interval-ms", self.interval.as_millis().to_string()),
+            ("threads", PARALLELISM.to_string()),
+            ("state-dir", self.folder.path().join("state").display().to_string()),
+            ("drain-file", self.drain_file().display().to_string()),
+        ];
+        java.args(given.map(|(name, value)| format!("{name}={value}")));
         let name = self.program.peer.name();
         self.process = Some(Process::spawn(name, java.current_dir(self.folder.path()), &self.folder.path().join("log"))?);
         Ok(())
