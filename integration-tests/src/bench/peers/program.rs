@@ -2,12 +2,7 @@
 
 use super::Peer;
 use crate::{Context, Result, cache, process};
-use std::{
-    ffi::OsString,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{ffi::OsString, path::Path, process::Command, time::Duration};
 
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../benches/peers");
 /// Flink has 140 MB, from a mirror that may be slow.
@@ -47,7 +42,7 @@ impl Program {
     }
 }
 
-fn property(name: &str, value: &PathBuf) -> OsString {
+fn property(name: &str, value: &Path) -> OsString {
     let mut property = OsString::from(format!("-D{name}="));
     property.push(value);
     property
