@@ -5,7 +5,7 @@ CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/sluicegate
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 # A cargo that setup has just installed is not in PATH yet.
 export PATH := $(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
-export EVENTS KILLS ORDERS BYTES KEYS SEED SEEDS MUTANT KAFKA BROKER S3 MINUTES RATE FAULTS DAYS GROWTH FORMAT INPUTS DECODER ONLY SECONDS ROUNDS
+export EVENTS KILLS ORDERS BYTES KEYS SEED SEEDS MUTANT KAFKA BROKER S3 MINUTES RATE FAULTS DAYS GROWTH FORMAT INPUTS DECODER ONLY SECONDS ROUNDS PEERS RUNS INTERVALS DIRTY
 
 RELEASE := $(CARGO_TARGET_DIR)/release
 # One profile for everything, see Cargo.toml.
@@ -13,7 +13,7 @@ CARGO := cargo
 BUILD := $(CARGO) build --release --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test simulate fuzz fuzz-coverage chaos bench bench-state bench-days bench-checkpoints bench-formats lint clean
+.PHONY: help setup build demo test simulate fuzz fuzz-coverage chaos bench bench-peers bench-state bench-days bench-checkpoints bench-formats lint clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,10 @@ chaos: setup ## Random faults under live load on a real Kafka, then the audit (M
 bench: build ## Measure throughput, memory, checkpoints and recovery into docs/performance.md (EVENTS=2000000)
 	@$(BUILD) --quiet --package integration-tests --bin bench
 	@SLUICEGATE_BIN=$(CURDIR)/bin/sluicegate $(RELEASE)/bench --write docs/performance.md
+
+bench-peers: build ## The same job on Kafka Streams and Flink, in turns with ours, into docs/performance.md (PEERS=kafka-streams,flink EVENTS=2000000 RUNS=2 INTERVALS=1,5 KILLS=3)
+	@$(BUILD) --quiet --package integration-tests --bin bench
+	@SLUICEGATE_BIN=$(CURDIR)/bin/sluicegate $(RELEASE)/bench --peers --write docs/performance.md
 
 bench-state: build ## Measure with a state of many orders, and recovery with a large one, into docs/performance.md (ORDERS=10000000)
 	@$(BUILD) --quiet --package integration-tests --bin bench

@@ -407,11 +407,7 @@ impl Job {
     /// `audit --json`, whatever it finds, with its exit code; an error if it could not judge.
     pub fn audit_any(&self, within: Duration) -> Result<(Option<i32>, Audit)> {
         let finished = self.run_within(["audit", "--json"], within)?;
-        let code = finished.status.code();
-        ensure!(matches!(code, Some(0 | 5)), "the audit ended with {}: {}", finished.status, finished.stderr);
-        let json = serde_json::from_str(&finished.stdout);
-        let json = json.map_err(|error| anyhow!("audit --json printed no JSON ({error}): {}", finished.stdout))?;
-        Ok((code, Audit(json)))
+        Ok((finished.status.code(), Audit::of(&finished)?))
     }
 }
 
@@ -420,9 +416,27 @@ impl Job {
 pub struct Audit(serde_json::Value);
 
 impl Audit {
+    /// Of an `audit --json` that has ended; an error if it could not judge.
+    pub fn of(finished: &Finished) -> Result<Self> {
+        let Finished { status, stdout, stderr } = finished;
+        ensure!(matches!(status.code(), Some(0 | 5)), "the audit ended with {status}: {stderr}");
+        let json = serde_json::from_str(stdout);
+        json.map(Self).map_err(|error| anyhow!("audit --json printed no JSON ({error}): {stdout}"))
+    }
+
     /// A number in it, by JSON pointer: `/accepted`.
     pub fn number(&self, pointer: &str) -> Result<u64> {
         let value = self.0.pointer(pointer).and_then(serde_json::Value::as_u64);
         value.with_context(|| format!("no number at {pointer} in {}", self.0))
+    }
+
+    /// The first of the differences that it names, in one sentence; none if there is no difference.
+    #[must_use]
+    pub fn first_difference(&self) -> Option<String> {
+        let outputs = self.0["outputs"].as_array().into_iter().flatten();
+        let mut named = outputs.filter_map(|output| Some((output["topic"].as_str()?, output["differences"].get(0)?)));
+        let (topic, difference) = named.next()?;
+        let text = |name: &str| difference[name].as_str().unwrap_or_default().to_owned();
+        Some(format!("{topic}, {}: expected {}, found {}", text("key"), text("expected"), text("found")))
     }
 }

@@ -3,6 +3,7 @@
 
 use super::{
     chain::Shared,
+    compatible::check_claimed,
     context::{Builder, Parts, RestoredVertex, TaskContext, TaskState},
     event::TaskSnapshot,
     evolution,
@@ -12,7 +13,6 @@ use super::{
     message::{MIN_WATERMARK, Mark, Timestamp},
     plan::Plan,
     processing_time::ProcessingTime,
-    recovery::check_claimed,
     snapshot::OperatorSnapshots,
 };
 use crate::checkpoint::{Executor, Location, Manifest, Storage, Uploaded};

@@ -14,6 +14,9 @@ pub struct Markers {
 /// Where `make bench` writes.
 pub const ORDER_JOB: Markers =
     Markers { begin: "<!-- measured: begin (make bench writes between these lines) -->", end: "<!-- measured: end -->" };
+/// Where `make bench-peers` writes.
+pub const PEERS: Markers =
+    Markers { begin: "<!-- peers: begin (make bench-peers writes between these lines) -->", end: "<!-- peers: end -->" };
 /// Where `make bench-state` writes.
 pub const LARGE_STATE: Markers = Markers {
     begin: "<!-- large state: begin (make bench-state writes between these lines) -->",

@@ -5,6 +5,7 @@ use crate::{
     broker::Broker,
     deadline::wait_for,
     job::{Job, Load},
+    service::Service,
     topics::Tail,
 };
 use std::time::{Duration, Instant};
@@ -33,26 +34,31 @@ impl Recovery {
     /// The same with a job that has its topics, and may have a state. The live load has the seed and the first order of `like`.
     pub fn of(job: &mut Job, kills: u32, like: Load) -> Result<Self> {
         job.set("checkpoint.interval", "1s");
+        let output = job.output("order-status");
+        Self::under_load(job, kills, like, &output, &mut Ours { job, service: None })
+    }
+
+    /// Kills `victim`, which works off the input of `job` with an interval of one second and writes to `output`.
+    pub fn under_load(job: &Job, kills: u32, like: Load, output: &str, victim: &mut dyn Victim) -> Result<Self> {
         let seconds = u64::from(kills) * 20 + 20;
         let mut load = job.start_generating(Load { events: RATE * seconds, ..like.at(RATE) })?;
-        let tail = job.cluster()?.tail(&job.output("order-status"))?;
-        let mut service = job.start()?;
+        let tail = job.cluster()?.tail(output)?;
+        victim.start()?;
         let mut times = Vec::new();
         for number in 0..kills {
-            service.wait_ready()?;
-            service.wait_checkpoints(STRIDE)?;
+            victim.await_commits(STRIDE)?;
             // Spread over the interval, which began with the last commit.
             read_for(&tail, Duration::from_secs(1) * number / kills)?;
-            service.kill()?;
+            victim.kill()?;
             let killed = Instant::now();
-            service = job.start()?;
+            victim.start()?;
             while tail.next(SETTLED)?.is_some() {}
-            wait_for("the next visible output", Duration::from_secs(60), || tail.next(Duration::from_millis(5)))?;
+            wait_for("the next visible output", Duration::from_secs(120), || tail.next(Duration::from_millis(5)))?;
             times.push(killed.elapsed());
             eprintln!("bench: kill -9 no. {}: the next output was visible {:.0?} later", number + 1, killed.elapsed());
         }
         load.kill()?;
-        service.finish()?;
+        victim.stop()?;
         times.sort();
         Ok(Self(times))
     }
@@ -73,6 +79,51 @@ impl Recovery {
     #[must_use]
     pub fn kills(&self) -> usize {
         self.0.len()
+    }
+}
+
+/// What is killed and started again.
+pub trait Victim {
+    /// Starts it, for the first time or after a kill; does not wait.
+    fn start(&mut self) -> Result<()>;
+    /// Waits until it has committed so many times from now on.
+    fn await_commits(&mut self, count: u32) -> Result<()>;
+    /// `kill -9`.
+    fn kill(&mut self) -> Result<()>;
+    /// Ends it in order.
+    fn stop(&mut self) -> Result<()>;
+}
+
+/// The order job here.
+struct Ours<'a> {
+    job: &'a Job,
+    service: Option<Service>,
+}
+
+impl Ours<'_> {
+    fn service(&mut self) -> Result<&mut Service> {
+        self.service.as_mut().context("the job does not run")
+    }
+}
+
+impl Victim for Ours<'_> {
+    fn start(&mut self) -> Result<()> {
+        self.service = Some(self.job.start()?);
+        Ok(())
+    }
+
+    fn await_commits(&mut self, count: u32) -> Result<()> {
+        let service = self.service()?;
+        service.wait_ready()?;
+        service.wait_checkpoints(count)
+    }
+
+    fn kill(&mut self) -> Result<()> {
+        self.service()?.kill().map(drop)
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        self.service()?.finish().map(drop)
     }
 }
 

@@ -3,6 +3,11 @@
 //!
 //! Variables: `EVENTS` (2000000), `RUNS` (3, of which the median counts), `KILLS` (5), `KAFKA` (host:port of a broker to use).
 //!
+//! `make bench-peers`, which is `--peers`: the same job here and on the systems that one would take instead, in turns.
+//!
+//! Variables: `PEERS` (all: names of folders in `benches/peers`, with commas), `EVENTS` (2000000), `RUNS` (2 turns each), `KILLS` (3), `INTERVALS`
+//! (1,5: seconds), `DIRTY` (bad records in a thousand, 0), `KAFKA`.
+//!
 //! `make bench-state`, which is `--state`: the same of a state that grows to many orders, and recovery with a large one.
 //!
 //! Variables: `ORDERS` (10000000), `BYTES` (1073741824: of state, when it is killed), `KILLS` (5), `KAFKA`.
@@ -16,12 +21,15 @@
 use clap::Parser;
 use integration_tests::{
     Context, Result,
-    bench::{Days, Growth, Recovery, Throughput, document, machine},
+    bench::{
+        Days, Growth, Recovery, Throughput, document, machine,
+        peers::{self, Contest, Peer, Program},
+    },
     broker::{Broker, Options},
     ensure,
     variables::variable,
 };
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 /// Measures the order job on the standard load, on a Kafka on the same machine.
 #[derive(Parser)]
@@ -35,13 +43,17 @@ struct Arguments {
     /// Measure the state over many days of event time
     #[arg(long, conflicts_with = "state")]
     days: bool,
+    /// Measure the job on other systems beside this one
+    #[arg(long, conflicts_with_all = ["state", "days"])]
+    peers: bool,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let done = match (arguments.state, arguments.days) {
-        (true, _) => large_state(&arguments),
-        (_, true) => event_days(&arguments),
+    let done = match (arguments.state, arguments.days, arguments.peers) {
+        (true, ..) => large_state(&arguments),
+        (_, true, _) => event_days(&arguments),
+        (_, _, true) => others(&arguments),
         _ => order_job(&arguments),
     };
     match done {
@@ -98,6 +110,56 @@ fn order_job(arguments: &Arguments) -> Result<()> {
         drop(input);
         let recovery = Recovery::measure(&broker, kills)?;
         Ok(document::table(&machine::describe(&broker), events, runs, &columns, &recovery))
+    })
+}
+
+fn others(arguments: &Arguments) -> Result<()> {
+    let events = variable("EVENTS")?.unwrap_or(2_000_000);
+    let runs: usize = variable("RUNS")?.unwrap_or(2);
+    let kills: u32 = variable("KILLS")?.unwrap_or(3);
+    let dirty = variable("DIRTY")?.unwrap_or(0);
+    let intervals: String = variable("INTERVALS")?.unwrap_or_else(|| "1,5".to_owned());
+    let intervals = intervals.split(',').map(|seconds| -> Result<_> { Ok(Duration::from_secs(seconds.parse()?)) });
+    let intervals: Vec<Duration> = intervals.collect::<Result<_>>().context("INTERVALS: whole seconds with commas")?;
+    let named: Option<String> = variable("PEERS")?;
+    let peers: Vec<Peer> = match &named {
+        None => Peer::ALL.to_vec(),
+        Some(names) => names.split(',').map(str::parse).collect::<Result<_>>().context("PEERS")?,
+    };
+    ensure!(events > 0 && runs > 0, "EVENTS={events}, RUNS={runs}: at least one is needed");
+    publish(arguments, document::PEERS, || {
+        let programs: Vec<Program> = peers.into_iter().map(Program::build).collect::<Result<_>>()?;
+        let broker = broker(Options::measured())?;
+        let contest = Contest::new(&broker, events, dirty)?;
+        let mut text = format!(
+            "Machine: {}. Load: {events} events of the standard load in 4 partitions, sent before; {runs} turns each, one system after the \
+             other. Ratios are of the means.\n",
+            machine::describe(&broker)
+        );
+        for (number, interval) in intervals.into_iter().enumerate() {
+            let mut columns = vec![peers::Column { name: "sluicegate".to_owned(), turns: Vec::new() }];
+            columns
+                .extend(programs.iter().map(|program| peers::Column { name: program.peer.name().to_owned(), turns: Vec::new() }));
+            for turn in 1..=runs {
+                for (index, column) in columns.iter_mut().enumerate() {
+                    let one = match index.checked_sub(1).and_then(|index| programs.get(index)) {
+                        None => contest.ours(interval)?,
+                        Some(program) => contest.theirs(program, interval)?,
+                    };
+                    eprintln!("bench: interval {interval:?}, {}, turn {turn} of {runs}: {one}", column.name);
+                    column.turns.push(one);
+                }
+            }
+            let mut recoveries = Vec::new();
+            if number == 0 && kills > 0 && interval == Duration::from_secs(1) {
+                recoveries.push(Recovery::measure(&broker, kills)?);
+                for program in &programs {
+                    recoveries.push(contest.their_recovery(program, kills)?);
+                }
+            }
+            text += &format!("\n{}", peers::table(interval, &columns, &recoveries));
+        }
+        Ok(text)
     })
 }
 
