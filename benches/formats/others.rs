@@ -31,18 +31,16 @@ pub fn rows(load: &Load, rounds: usize) -> Result<[std::result::Result<Vec<Row>,
     for program in programs.iter_mut().flatten() {
         program.arg(&schema).arg(folder.path()).arg(rounds.to_string());
     }
-    Ok(match programs {
-        [python, java] => [
-            match python {
-                Ok(program) => Ok(run(program)?),
-                Err(why) => Err(format!("fastavro ({why})")),
-            },
-            match java {
-                Ok(program) => Ok(run(program)?),
-                Err(why) => Err(format!("Java Avro and Java Jackson ({why})")),
-            },
-        ],
-    })
+    let [python, java] = programs;
+    let python = match python {
+        Ok(program) => Ok(run(program)?),
+        Err(why) => Err(format!("fastavro ({why})")),
+    };
+    let java = match java {
+        Ok(program) => Ok(run(program)?),
+        Err(why) => Err(format!("Java Avro and Java Jackson ({why})")),
+    };
+    Ok([python, java])
 }
 
 /// One that is there has to run: what it prints are rows.

@@ -101,11 +101,10 @@ fn main() -> ExitCode {
     let since = Instant::now();
     let share = |index: u64| (index..arguments.inputs).step_by(usize::try_from(arguments.threads.max(1)).unwrap_or(1));
     let results: Vec<Result<Seen, (u64, String)>> = thread::scope(|scope| {
-        let (arguments, plans) = (&arguments, &plans);
-        let run = move |index| {
+        let run = |index| {
             let mut seen = Seen::default();
             for number in share(index) {
-                judge(plans, &input(arguments, number), number, &mut seen).map_err(|why| (number, why))?;
+                judge(&plans, &input(&arguments, number), number, &mut seen).map_err(|why| (number, why))?;
             }
             Ok(seen)
         };

@@ -157,7 +157,10 @@ fn agree(plan: &Plan, reader: &mut Reader<'_>, record: &[u8]) -> Result<(), Test
     let job = plan.decode(&record[5..], 5, &DecodeRules::default());
     let judged = match reader.order(Format::Avro, record).unwrap() {
         Err(class) => Err(class),
-        Ok(json) => rules::judge_text(&json, &JobRules::default()).map(|_| json),
+        Ok(json) => match rules::judge_text(&json, &JobRules::default()) {
+            Ok(_) if json.len() > JobRules::default().max_record_bytes => Err("too_large"),
+            judged => judged.map(|_| json),
+        },
     };
     match (&job, &judged) {
         (Ok(job), Ok(audit)) => {
