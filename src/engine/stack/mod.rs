@@ -217,7 +217,8 @@ mod tests {
 
     #[test]
     fn a_deep_stack_is_cut_and_says_so_unless_all_of_it_is_wanted() {
-        let deep = stack(&vec![("fibonacci", None); TOLD + 7]);
+        let frame = |_| Frame { name: "fibonacci".to_owned(), ..Frame::default() };
+        let deep = Stack((0..TOLD + 7).map(frame).collect());
         let told = deep.to_string();
         assert!(told.ends_with("fibonacci <- 7 more") && told.matches("fibonacci").count() == TOLD, "{told}");
         assert_eq!(format!("{deep:#}").matches("fibonacci").count(), TOLD + 7);
