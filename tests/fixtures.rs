@@ -213,8 +213,7 @@ fn storage(fixture: &str) -> (Storage, Manifest) {
 fn storage_in(folder: &Path) -> (Storage, Manifest) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let job: JobName = "harness".parse().unwrap();
-    let storage =
-        Storage::inspect(&Location::folder(folder.to_owned()).unwrap(), &job, Executor::Own(Arc::new(runtime))).unwrap();
+    let storage = Storage::inspect(&Location::folder(folder).unwrap(), &job, Executor::Own(Arc::new(runtime))).unwrap();
     let newest = *storage.markers().unwrap().last().unwrap();
     let (manifest, reference) = storage.read_manifest(newest.checkpoint).unwrap();
     assert_eq!(reference, newest, "{}: the manifest is the one that was marked", folder.display());

@@ -3,7 +3,7 @@
 #[path = "../../fuzz/src/check.rs"]
 mod check;
 #[path = "../../fuzz/src/mutation.rs"]
-mod mutation;
+pub(crate) mod mutation;
 
 use super::{DecodeRules, ErrorClass};
 use proptest::prelude::*;

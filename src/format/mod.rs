@@ -32,7 +32,7 @@ mod findings;
 mod formats;
 mod headers;
 #[cfg(test)]
-mod hostile_tests;
+pub(crate) mod hostile_tests;
 mod json_text;
 mod money;
 mod order_event;

@@ -415,7 +415,9 @@ fn a_position_that_kafka_does_not_hold_is_taken_from_the_manifest() {
     assert_eq!(restore.positions.get(&lines()), Some(&700));
     assert!(restore.new_partitions.is_empty());
     // a file that came later is new
-    let more = with(with_a_file(), |evidence| drop(evidence.log_bounds.insert(TopicPartition::new("lines", 1), (0, 5))));
+    let more = with(with_a_file(), |evidence| {
+        evidence.log_bounds.insert(TopicPartition::new("lines", 1), (0, 5));
+    });
     assert_eq!(restored(&more).new_partitions, [TopicPartition::new("lines", 1)].into());
     // and of a topic of Kafka the offset must be there all the same
     let gone = with(with_a_file(), |evidence| drop(evidence.committed.insert(input(1), None)));
@@ -424,10 +426,14 @@ fn a_position_that_kafka_does_not_hold_is_taken_from_the_manifest() {
 
 #[test]
 fn a_file_that_does_not_hold_what_was_read_is_refused_in_its_own_words() {
-    let cut = with(with_a_file(), |evidence| drop(evidence.log_bounds.insert(lines(), (0, 600))));
+    let cut = with(with_a_file(), |evidence| {
+        evidence.log_bounds.insert(lines(), (0, 600));
+    });
     let message = refused(&cut);
     assert!(message.contains("lines-0") && message.contains("changed or cut off") && !message.contains("topic"), "{message}");
-    let gone = with(with_a_file(), |evidence| drop(evidence.log_bounds.remove(&lines())));
+    let gone = with(with_a_file(), |evidence| {
+        evidence.log_bounds.remove(&lines());
+    });
     assert!(refused(&gone).contains("the source has fewer of them"));
 }
 

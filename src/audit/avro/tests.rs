@@ -6,6 +6,7 @@ use crate::format::{
     DecodeRules, Input, OrderReader,
     avro::{OwnSchema, Plan, ReaderSchema, fingerprint},
     encode_order,
+    hostile_tests::mutation,
 };
 use apache_avro::Schema;
 use proptest::prelude::*;
@@ -14,10 +15,6 @@ use std::{
     collections::BTreeMap,
     sync::{Arc, LazyLock},
 };
-
-#[allow(dead_code)]
-#[path = "../../../fuzz/src/mutation.rs"]
-mod mutation;
 
 const VALUES: &str = include_str!("../../../tests/fixtures/avro/values.jsonl");
 const WRITTEN: [(&str, &str); 2] = [

@@ -138,7 +138,7 @@ impl Batches {
         let Some(first) = self.waiting.first() else { return Ok(()) };
         let id = first.id();
         let ends = self.ends.iter().copied().take(count);
-        let end = ends.clone().last().unwrap_or_default();
+        let end = ends.clone().next_back().unwrap_or_default();
         let mut value = Vec::with_capacity(end + count + 64);
         match self.encoding {
             Encoding::Json => {
