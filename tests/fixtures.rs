@@ -381,7 +381,7 @@ fn a_program_that_cannot_read_what_older_versions_wrote_is_refused_with_both_sha
     }
 }
 
-/// A checkpoint of the program as this version writes it. The fixtures are older than states that no key has.
+/// A checkpoint of the program as this version writes it.
 fn written() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     write_into(folder.path());

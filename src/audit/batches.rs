@@ -70,6 +70,6 @@ mod tests {
     #[test]
     fn bytes_within_a_step_are_taken_in_favour_of_the_job() {
         assert_eq!(sizes(&[1_500], &[1_400]), None);
-        assert!(sizes(&[2_100], &[1_400]).is_some());
+        assert!(sizes(&[3_100], &[1_400]).is_some());
     }
 }

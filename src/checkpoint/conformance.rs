@@ -279,7 +279,7 @@ fn a_newer_format_and_another_job_are_refused_with_both_sides_named() {
         place.overwrite("manifests/00000000000000000001.json", &newer.to_bytes().unwrap());
         let failure = storage.read_manifest(CheckpointId(1)).unwrap_err();
         assert_eq!(failure.kind, FailureKind::Refused, "{}: {failure}", place.name);
-        assert!(failure.message.contains("format 9") && failure.message.contains("up to 1"), "{}: {failure}", place.name);
+        assert!(failure.message.contains("format 9") && failure.message.contains("up to 2"), "{}: {failure}", place.name);
 
         let foreign = Manifest::new("other".parse().unwrap(), CheckpointId(1), None, Reason::Interval);
         place.overwrite("manifests/00000000000000000001.json", &foreign.to_bytes().unwrap());

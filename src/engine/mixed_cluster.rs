@@ -204,7 +204,7 @@ impl FlushedTransaction for Flushed {
     fn commit(self: Box<Self>, permit: CommitPermit, carrier: &Carrier) -> CommitOutcome {
         let Self { kafka, sinks, staged } = *self;
         let outcome = kafka.commit(permit, carrier);
-        if outcome != CommitOutcome::Committed {
+        if outcome != CommitOutcome::Committed || staged.is_empty() {
             return outcome;
         }
         // It is committed; whatever keeps it from being published now, recovery publishes it.

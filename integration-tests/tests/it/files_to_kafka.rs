@@ -6,8 +6,8 @@ use crate::{
     own_program::Own,
     payments::{append, each_once, in_topic},
 };
-use integration_tests::{Context, Result, ensure};
-use std::{fs, path::PathBuf, thread, time::Duration};
+use integration_tests::{Context, Result, ensure, process};
+use std::{fs, path::PathBuf, process::Command, thread, time::Duration};
 
 const PAYMENTS: u64 = 3_000;
 
@@ -140,7 +140,9 @@ fn its_command_line_knows_where_it_stands() {
         let valid = own.succeed(&["validate"])?;
         says(&valid, &["kafka.bootstrap_servers", "all 1 are there", "other sources and sinks", "payments.jsonl"])?;
         ensure!(!valid.contains("FAILED"), "{valid}");
-        says(&own.succeed(&["graph"])?, &["payments", &topic(&own)])?;
+        let mut graph = Command::new(&own.program);
+        let graph = process::output(graph.arg("graph").env("PAYMENTS_PREFIX", format!("{}.", own.job.name())), END)?;
+        says(&graph, &["payments", &topic(&own)])?;
         // It is stopped with a savepoint, and begun from it with another parallelism
         let mut service = own.start(&["run"], &[])?;
         service.wait_ready()?;

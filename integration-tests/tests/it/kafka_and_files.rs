@@ -66,10 +66,10 @@ fn nothing_is_lost_or_doubled_in_either_though_it_is_killed_at_each_step() {
             "before-flush=kill@2",
             "after-manifest=kill@2",
             "during-commit=kill@2",
-            "before-publishing=kill@2",
+            "before-publishing=kill",
             "before-settling=kill",
             "after-commit=kill@2",
-            "before-publishing=kill@2",
+            "before-publishing=kill",
             "during-restore=kill",
         ] {
             both.own.killed_at(point)?;
@@ -97,7 +97,7 @@ fn a_publication_that_fails_is_made_up_for_without_the_program_ending() {
         let mut both = Both::new()?;
         both.more(PAYMENTS)?;
         let mut service =
-            both.own.start(&["run"], &[("SLUICEGATE_FAILPOINTS", "before-publishing=error@2,before-settling=error@2")])?;
+            both.own.start(&["run"], &[("SLUICEGATE_FAILPOINTS", "before-publishing=error@1,before-settling=error@2")])?;
         service.wait_ready()?;
         service.wait_says("fail point before-publishing", END)?;
         service.wait_says("fail point before-settling", END)?;
@@ -116,7 +116,7 @@ fn a_sink_that_is_renamed_with_something_to_publish_and_a_file_that_is_cut_are_r
         // Given a commit whose files have no names yet
         let mut both = Both::new()?;
         both.more(PAYMENTS)?;
-        both.own.killed_at("before-publishing=kill@2")?;
+        both.own.killed_at("before-publishing=kill")?;
         // When the file that was read is another one
         let file = both.own.job.folder().join("refunds.jsonl");
         let whole = fs::read(&file)?;

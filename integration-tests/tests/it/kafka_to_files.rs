@@ -45,7 +45,7 @@ fn each_payment_is_in_one_line_though_it_is_killed_at_each_step() {
             "after-upload=kill@2",
             "after-manifest=kill@2",
             "during-commit=kill@2",
-            "before-publishing=kill@2",
+            "before-publishing=kill",
             "before-settling=kill",
             "after-commit=kill@2",
             "before-confirm=kill@2",
@@ -76,7 +76,7 @@ fn what_kafka_has_committed_is_published_by_the_next_start_before_it_does_anythi
         let own = own()?;
         let mut sent = 0;
         send(&own, &mut sent, PAYMENTS)?;
-        own.killed_at("before-publishing=kill@2")?;
+        own.killed_at("before-publishing=kill")?;
         let staged = names(&totals(&own))?;
         ensure!(in_files(&totals(&own))?.is_empty() && staged.iter().any(|name| name.starts_with('.')), "{staged:?}");
         let committed: i64 =
@@ -105,7 +105,7 @@ fn one_that_was_paused_in_its_recovery_does_not_take_away_what_its_successor_has
         paused.pause()?;
         send(&own, &mut sent, PAYMENTS)?;
         let elsewhere = format!("state.dir={}", own.job.folder().join("elsewhere").display());
-        let mut successor = own.start(&["run", "--set", &elsewhere], &[("SLUICEGATE_FAILPOINTS", "before-publishing=kill@2")])?;
+        let mut successor = own.start(&["run", "--set", &elsewhere], &[("SLUICEGATE_FAILPOINTS", "before-publishing=kill")])?;
         successor.wait_killed(END)?;
         let staged = || -> Result<usize> { Ok(names(&totals(&own))?.iter().filter(|name| name.starts_with('.')).count()) };
         ensure!(staged()? > 0, "nothing is staged");

@@ -24,6 +24,8 @@ fn a_record_over_the_limit_of_its_topic_is_an_error_that_names_topic_size_and_se
         // Given a topic of batches that takes ten kilobytes
         let mut job = job()?;
         job.set("restart.attempts", 2).set("job.parallelism", 1);
+        // What the topic's limit is compared with is a batch of records as it is stored: each by itself, and as large as it is.
+        job.set("kafka.properties.compression.type", "none").set("kafka.properties.batch.num.messages", 1);
         job.cluster()?.create(&job.output("order-batches"), PARTITIONS, &[("max.message.bytes", "10000")])?;
         job.create_topics()?;
         send(&job, &(0..300).map(|number| order(number, 100)).collect::<Vec<_>>())?;
