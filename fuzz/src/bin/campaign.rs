@@ -185,7 +185,7 @@ fn judge(plans: &Plans, record: &Input, number: u64, seen: &mut Seen) -> Result<
 
 fn failed(arguments: &Arguments, number: u64, why: &str) -> ExitCode {
     let file = std::env::temp_dir().join(format!("sluicegate-fuzz-{}-{number}", arguments.seed));
-    let kept = match fs::write(&file, input(arguments.seed, number).bytes()) {
+    let kept = match fs::write(&file, input(arguments, number).bytes()) {
         Ok(()) => format!("it is in {}", file.display()),
         Err(error) => format!("it could not be written to {}: {error}", file.display()),
     };
