@@ -71,9 +71,6 @@ pub(crate) enum Mutant {
     /// The engine: recovery publishes nothing of what is committed.
     #[cfg(test)]
     StagedNotPublished,
-    /// The engine: recovery aborts what is staged, whatever its epoch.
-    #[cfg(test)]
-    NewerStagedAborted,
     /// The engine: local state of a failed attempt is used again.
     #[cfg(test)]
     LocalStateKept,

@@ -165,14 +165,13 @@ const MUTANTS: &[Mutant] = {
         UncommittedStartRefused,
         OldIdsNotFenced,
         StagedNotPublished,
-        NewerStagedAborted,
     ]
 };
 
-/// The job that a deliberate bug is looked for with: the last ones are about files.
+/// The job that a deliberate bug is looked for with: the last one is about files.
 fn concerned(mutant: Mutant) -> Ends {
     match mutant {
-        Mutant::StagedNotPublished | Mutant::NewerStagedAborted => Ends::WithFiles,
+        Mutant::StagedNotPublished => Ends::WithFiles,
         _ => Ends::Kafka,
     }
 }
