@@ -22,8 +22,14 @@
 //!     fn recover(&self, owner: &Owner, committed: Option<&[String]>) -> Result<(), Failure> {
 //!         self.commit(committed.unwrap_or_default())?;
 //!         let staged = self.0.join(format!("staged-{}", owner.job));
-//!         if staged.exists() { fs::remove_dir_all(&staged).map_err(failed)? }
-//!         fs::create_dir_all(staged).map_err(failed)
+//!         fs::create_dir_all(&staged).map_err(failed)?;
+//!         for entry in fs::read_dir(staged).map_err(failed)? {
+//!             let path = entry.map_err(failed)?.path();
+//!             let epoch = path.file_name().and_then(|name| name.to_str()?.split_once('-')?.0.parse::<u64>().ok());
+//!             // What a newer epoch has staged is not ours to take away.
+//!             if epoch.is_some_and(|epoch| epoch < owner.epoch) { fs::remove_file(path).map_err(failed)? }
+//!         }
+//!         Ok(())
 //!     }
 //!
 //!     fn begin(&self, owner: &Owner) -> Result<Box<dyn SinkTransaction>, Failure> {
