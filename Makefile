@@ -20,6 +20,7 @@ help: ## List the targets
 
 setup: ## Install what is missing, or say how
 	@tools/setup
+	@tools/checkout
 
 build: setup ## Build the program: bin/sluicegate
 	@$(BUILD) --package sluicegate
