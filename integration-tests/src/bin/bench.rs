@@ -5,7 +5,7 @@
 //!
 //! `make bench-peers`, which is `--peers`: the same job here and on the systems that one would take instead, in turns.
 //!
-//! Variables: `PEERS` (all: names of folders in `benches/peers`, with commas), `EVENTS` (2000000), `RUNS` (2 turns each), `KILLS` (3), `INTERVALS`
+//! Variables: `PEERS` (all: names of folders in `benches/peers`, with commas), `EVENTS` (2000000), `RUNS` (2: turns of each), `KILLS` (3), `INTERVALS`
 //! (1,5: seconds), `DIRTY` (bad records in a thousand, 0), `KAFKA`.
 //!
 //! `make bench-state`, which is `--state`: the same of a state that grows to many orders, and recovery with a large one.
@@ -132,7 +132,7 @@ fn others(arguments: &Arguments) -> Result<()> {
         let broker = broker(Options::measured())?;
         let contest = Contest::new(&broker, events, dirty)?;
         let mut text = format!(
-            "Machine: {}. Load: {events} events of the standard load in 4 partitions, sent before; {runs} turns each, one system after the \
+            "Machine: {}. Load: {events} events of the standard load in 4 partitions, sent before; turns of each: {runs}, one system after the \
              other. Ratios are of the means.\n",
             machine::describe(&broker)
         );
