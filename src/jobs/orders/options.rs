@@ -73,3 +73,35 @@ pub struct Options {
     /// Events per batch.
     pub batch_size: usize,
 }
+
+#[cfg(test)]
+impl Options {
+    /// The defaults, for an operator on its own: nothing has a topic.
+    pub fn of_an_operator() -> Self {
+        let topic = String::new;
+        Self {
+            job: "orders".into(),
+            input: topic(),
+            topics: Topics {
+                order_status: topic(),
+                purchase_stats: topic(),
+                late_orders: topic(),
+                inventory_levels: topic(),
+                low_stock_alerts: topic(),
+                order_batches: topic(),
+                dead_letters: topic(),
+            },
+            formats: Formats::json(),
+            rules: DecodeRules::default(),
+            identity: Identity::Event,
+            deduplication_ttl: Duration::from_secs(86_400),
+            tracking_ttl: Duration::from_secs(2 * 86_400),
+            window: Duration::from_secs(3_600),
+            allowed_lateness: Duration::ZERO,
+            initial_stock: 100,
+            low_stock_threshold: 10,
+            alert: Alert::Crossing,
+            batch_size: 100,
+        }
+    }
+}

@@ -1,40 +1,21 @@
 //! How many events a batch has, by its operator on its own.
 
-use super::super::{Alert, Identity, ReceivedOrder, Topics};
+use super::super::ReceivedOrder;
 use super::*;
 use crate::format::{EventType, Formats, Item, OrderBatch, OrderEvent, avro::OwnSchema};
 use crate::stream::{Harness, Outputs};
 use rust_decimal::Decimal;
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 /// Most bytes of the events of a batch.
 const ROOM: usize = 4_000;
 
 fn options(batch_size: usize, order_batches: Encoding) -> Options {
-    let topic = String::new;
     Options {
-        job: "orders".into(),
-        input: topic(),
-        topics: Topics {
-            order_status: topic(),
-            purchase_stats: topic(),
-            late_orders: topic(),
-            inventory_levels: topic(),
-            low_stock_alerts: topic(),
-            order_batches: topic(),
-            dead_letters: topic(),
-        },
         formats: Formats { order_batches, ..Formats::json() },
         rules: DecodeRules { max_record_bytes: ROOM, ..DecodeRules::default() },
-        identity: Identity::Event,
-        deduplication_ttl: Duration::from_secs(86_400),
-        tracking_ttl: Duration::from_secs(2 * 86_400),
-        window: Duration::from_secs(3_600),
-        allowed_lateness: Duration::ZERO,
-        initial_stock: 100,
-        low_stock_threshold: 10,
-        alert: Alert::Crossing,
         batch_size,
+        ..Options::of_an_operator()
     }
 }
 

@@ -1,41 +1,13 @@
 //! For how long an order is known, by its operators on their own.
 
-use super::super::{Alert, Identity, ReceivedOrder, Topics, dedup};
+use super::super::{ReceivedOrder, dedup};
 use super::*;
-use crate::format::{DecodeRules, Formats, Item, OrderEvent};
+use crate::format::{Item, OrderEvent};
 use crate::stream::{Harness, MAX_WATERMARK, Outputs};
 use rust_decimal::Decimal;
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 const DAY: i64 = 86_400_000;
-
-fn options() -> Options {
-    let topic = String::new;
-    Options {
-        job: "orders".into(),
-        input: topic(),
-        topics: Topics {
-            order_status: topic(),
-            purchase_stats: topic(),
-            late_orders: topic(),
-            inventory_levels: topic(),
-            low_stock_alerts: topic(),
-            order_batches: topic(),
-            dead_letters: topic(),
-        },
-        formats: Formats::json(),
-        rules: DecodeRules::default(),
-        identity: Identity::Event,
-        deduplication_ttl: Duration::from_secs(86_400),
-        tracking_ttl: Duration::from_secs(2 * 86_400),
-        window: Duration::from_secs(3_600),
-        allowed_lateness: Duration::ZERO,
-        initial_stock: 100,
-        low_stock_threshold: 10,
-        alert: Alert::Crossing,
-        batch_size: 100,
-    }
-}
 
 fn order(id: &str, event_type: EventType, timestamp: Timestamp) -> Order {
     let item = Item { product_id: "P-1".into(), product_name: "One".into(), quantity: 2, price: Decimal::new(250, 2) };
@@ -58,7 +30,7 @@ type Run = Harness<CompactString, Order, Tracking>;
 
 /// Deduplication and tracking, as the job has them one behind the other.
 fn tracking(app: &App, orders: &KeyedStream<CompactString, Order>) -> Tracking {
-    let (status, changes) = attach(app, &dedup::attach(orders, &options()), &options());
+    let (status, changes) = attach(app, &dedup::attach(orders, &Options::of_an_operator()), &Options::of_an_operator());
     (Outputs::of(&status), Outputs::of(&changes))
 }
 
@@ -252,7 +224,7 @@ fn orders_of_a_checkpoint_from_before_there_was_a_time_to_live_are_known_and_for
     before.snapshot(folder.path()).unwrap();
     // when tracking goes on from it, then they are known
     let mut run = Harness::restore(folder.path(), |app, orders| {
-        let (status, changes) = attach(app, orders, &options());
+        let (status, changes) = attach(app, orders, &Options::of_an_operator());
         (Outputs::of(&status), Outputs::of(&changes))
     })
     .unwrap();
@@ -267,7 +239,7 @@ fn orders_of_a_checkpoint_from_before_there_was_a_time_to_live_are_known_and_for
     let later = tempfile::tempdir().unwrap();
     run.snapshot(later.path()).unwrap();
     let mut again = Harness::restore(later.path(), |app, orders| {
-        let (status, changes) = attach(app, orders, &options());
+        let (status, changes) = attach(app, orders, &Options::of_an_operator());
         (Outputs::of(&status), Outputs::of(&changes))
     })
     .unwrap();
