@@ -135,7 +135,14 @@ pub(super) struct Undelivered {
     pub record: String,
 }
 
-/// Context of producers: remembers the first record that did not arrive.
+impl Undelivered {
+    /// Whether it only shares the fate of another one: once a record of a transaction has failed, those that wait are purged.
+    pub(super) fn is_consequence(&self) -> bool {
+        matches!(self.code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight | RDKafkaErrorCode::State)
+    }
+}
+
+/// Context of producers: remembers the first record that did not arrive, of those that failed for a reason of their own if there is one.
 #[derive(Debug)]
 pub(super) struct Deliveries {
     pub told: Told,
@@ -171,7 +178,8 @@ impl ProducerContext for Deliveries {
         let Err((error, message)) = result else { return };
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
         let mut first = lock(&self.first);
-        if first.is_none() {
+        let undelivered = Undelivered { code, record: String::new() };
+        if first.as_ref().is_none_or(|first| first.is_consequence() && !undelivered.is_consequence()) {
             let size = message.key_len() + message.payload_len();
             let record = format!(
                 "record of {size} bytes with key {} for {}-{}",
@@ -180,7 +188,7 @@ impl ProducerContext for Deliveries {
                 message.partition()
             );
             tracing::debug!(target: LOG_TARGET, client = %self.told.name, %record, error = %failure::explain(error), "not delivered");
-            *first = Some(Undelivered { code, record });
+            *first = Some(Undelivered { record, ..undelivered });
         }
         self.failed.store(true, Ordering::Release);
     }

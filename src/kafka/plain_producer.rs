@@ -2,7 +2,7 @@
 
 use super::{
     Connection,
-    context::{Deliveries, show_key},
+    context::{Deliveries, Undelivered, show_key},
     failure, native,
     transaction::Output,
     waiting::Wait,
@@ -16,7 +16,7 @@ use rdkafka::{
 use std::{
     sync::{Arc, atomic::AtomicBool},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// A full queue is looked at again after so long.
@@ -24,6 +24,9 @@ pub(super) const BACKOFF: Duration = Duration::from_millis(1);
 
 /// One wait for deliveries; failed ones are only counted when they are polled between two of them.
 pub(super) const FLUSH_SLICE: Duration = Duration::from_millis(20);
+
+/// The report of the record to blame comes so long after those of others, at most.
+const CAUSE: Duration = Duration::from_secs(1);
 
 /// Log lines and reports of failed records are served once in so many records.
 const SERVE_EVERY: u32 = 1024;
@@ -139,7 +142,7 @@ impl Feed {
     /// A fatal error of the producer, or a record that did not arrive. A fenced producer fails its records one by one and would
     /// let a flush wait for its whole time-out: so the fatal error comes first.
     pub(super) fn check(&self) -> Result<(), Failure> {
-        let undelivered = self.producer.context().undelivered();
+        let undelivered = self.undelivered(false);
         if let Some((code, reason)) = self.producer.client().fatal_error() {
             return Err(Failure::new(fatal_kind(code), format!("producer: {reason}")));
         }
@@ -150,6 +153,21 @@ impl Feed {
                 undelivered.record
             ))),
             Some(undelivered) => Err(failure::of_code(format_args!("{} did not arrive", undelivered.record), undelivered.code)),
+        }
+    }
+
+    /// The record that is to blame. Reports of others, which are purged because of it, may come first, and so may the refusal of the next
+    /// record (`expected`): its own report is waited for then, for a moment.
+    fn undelivered(&self, expected: bool) -> Option<Undelivered> {
+        let since = Instant::now();
+        loop {
+            let undelivered = self.producer.context().undelivered();
+            let told = undelivered.as_ref().map_or(!expected, |undelivered| !undelivered.is_consequence());
+            if told || since.elapsed() >= CAUSE || self.producer.client().fatal_error().is_some() {
+                return undelivered;
+            }
+            thread::sleep(BACKOFF);
+            self.serve();
         }
     }
 
@@ -167,10 +185,11 @@ impl Feed {
             Some(Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicOrPartition) => {
                 Failure::fatal(format!("topic {topic} (partition {:?}) does not exist", output.partition))
             }
-            _ => self
-                .check()
-                .err()
-                .unwrap_or_else(|| failure::failure(format_args!("record for topic {topic} with key {key}"), error)),
+            code => {
+                self.undelivered(code == Some(Code::State));
+                let why = self.check().err();
+                why.unwrap_or_else(|| failure::failure(format_args!("record for topic {topic} with key {key}"), error))
+            }
         }
     }
 }
