@@ -135,13 +135,6 @@ pub(super) struct Undelivered {
     pub record: String,
 }
 
-impl Undelivered {
-    /// Whether it only shares the fate of another one: once a record of a transaction has failed, those that wait are purged.
-    pub(super) fn is_consequence(&self) -> bool {
-        matches!(self.code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight | RDKafkaErrorCode::State)
-    }
-}
-
 /// Context of producers: remembers the first record that did not arrive, of those that failed for a reason of their own if there is one.
 #[derive(Debug)]
 pub(super) struct Deliveries {
@@ -178,8 +171,7 @@ impl ProducerContext for Deliveries {
         let Err((error, message)) = result else { return };
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
         let mut first = lock(&self.first);
-        let undelivered = Undelivered { code, record: String::new() };
-        if first.as_ref().is_none_or(|first| first.is_consequence() && !undelivered.is_consequence()) {
+        if first.as_ref().is_none_or(|first| failure::is_consequence(first.code) && !failure::is_consequence(code)) {
             let size = message.key_len() + message.payload_len();
             let record = format!(
                 "record of {size} bytes with key {} for {}-{}",
@@ -188,7 +180,7 @@ impl ProducerContext for Deliveries {
                 message.partition()
             );
             tracing::debug!(target: LOG_TARGET, client = %self.told.name, %record, error = %failure::explain(error), "not delivered");
-            *first = Some(Undelivered { record, ..undelivered });
+            *first = Some(Undelivered { code, record });
         }
         self.failed.store(true, Ordering::Release);
     }

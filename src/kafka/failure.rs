@@ -123,6 +123,11 @@ pub(super) fn is_fencing(code: Code) -> bool {
     kind(code) == FailureKind::Fenced
 }
 
+/// Whether a record with `code` only shares the fate of another one: once a record of a transaction has failed, those that wait are purged.
+pub(super) fn is_consequence(code: Code) -> bool {
+    matches!(code, Code::PurgeQueue | Code::PurgeInflight | Code::State)
+}
+
 /// A failure out of what rdkafka returned while `doing` something.
 pub(super) fn failure(doing: impl fmt::Display, error: &KafkaError) -> Failure {
     let message = format!("{doing}: {}", explain(error));

@@ -142,7 +142,10 @@ impl Feed {
     /// A fatal error of the producer, or a record that did not arrive. A fenced producer fails its records one by one and would
     /// let a flush wait for its whole time-out: so the fatal error comes first.
     pub(super) fn check(&self) -> Result<(), Failure> {
-        let undelivered = self.undelivered(false);
+        self.blame(self.undelivered(false))
+    }
+
+    fn blame(&self, undelivered: Option<Undelivered>) -> Result<(), Failure> {
         if let Some((code, reason)) = self.producer.client().fatal_error() {
             return Err(Failure::new(fatal_kind(code), format!("producer: {reason}")));
         }
@@ -162,7 +165,7 @@ impl Feed {
         let since = Instant::now();
         loop {
             let undelivered = self.producer.context().undelivered();
-            let told = undelivered.as_ref().map_or(!expected, |undelivered| !undelivered.is_consequence());
+            let told = undelivered.as_ref().map_or(!expected, |undelivered| !failure::is_consequence(undelivered.code));
             if told || since.elapsed() >= CAUSE || self.producer.client().fatal_error().is_some() {
                 return undelivered;
             }
@@ -186,8 +189,7 @@ impl Feed {
                 Failure::fatal(format!("topic {topic} (partition {:?}) does not exist", output.partition))
             }
             code => {
-                self.undelivered(code == Some(Code::State));
-                let why = self.check().err();
+                let why = self.blame(self.undelivered(code == Some(Code::State))).err();
                 why.unwrap_or_else(|| failure::failure(format_args!("record for topic {topic} with key {key}"), error))
             }
         }
