@@ -106,3 +106,32 @@ fn clearing_away_that_takes_longer_than_a_checkpoint_may_holds_nobody_up() {
         assert_eq!(process.ended(), None);
     });
 }
+
+#[test]
+fn what_an_attempt_reads_first_does_not_wait_for_a_whole_interval() {
+    world(|scene| {
+        let committed = |commits: usize| {
+            while scene.checks.commits() < commits && !scene.world.is_violated() {
+                scene.world.wait(Some(scene.world.now() + Duration::from_millis(1)));
+            }
+            scene.world.now().as_secs_f64()
+        };
+        let (interval, timeout) = (Duration::from_secs(20), Duration::from_secs(10));
+        let schedule = Schedule { interval, min_pause: Duration::ZERO, timeout };
+        let knobs = || Knobs { schedule, ..Knobs::any(&scene.world) };
+        // Given a start, and one after a kill
+        let first = Process::start(scene, knobs());
+        for begin in [0, 3] {
+            // When three checkpoints are committed
+            let times = [1, 2, 3].map(|commits| committed(begin + commits));
+            // Then the second follows the first after a quarter of the interval, and the third after a whole one
+            let (second, third) = (times[1] - times[0], times[2] - times[1]);
+            assert!((4.0..6.0).contains(&second), "{second}");
+            assert!((19.0..21.0).contains(&third), "{third}");
+            if begin == 0 {
+                scene.world.kill(first.id);
+                Process::start(scene, knobs());
+            }
+        }
+    });
+}
