@@ -19,26 +19,19 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// The first checkpoint of an attempt is taken at once, and holds where reading begins. After a start, and after a failure, everybody
+/// waits for what is read then: so the second one comes after this part of the interval.
+const SECOND: u32 = 4;
+
 /// When checkpoints are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Schedule {
-    /// From one trigger to the next; from the first of an attempt to its second, a part of it, see [`Self::until_next`].
+    /// From one trigger to the next; from the first of an attempt to its second, a part of it.
     pub interval: Duration,
     /// From the end of one checkpoint to the next trigger, at least.
     pub min_pause: Duration,
     /// A checkpoint that takes longer ends the attempt.
     pub timeout: Duration,
-}
-
-impl Schedule {
-    /// The first checkpoint of an attempt is taken at once, and holds where reading begins. After a start, and after a failure, everybody
-    /// waits for what is read then: so the second one comes after this part of the interval.
-    const SECOND: u32 = 4;
-
-    /// Time until the next trigger, when an attempt has triggered so many.
-    fn until_next(&self, triggered: u64) -> Duration {
-        if triggered == 1 { self.interval / Self::SECOND } else { self.interval }
-    }
 }
 
 /// Asked from outside.
@@ -156,8 +149,8 @@ pub struct Driver {
     clock: Clock,
     making: Option<Making>,
     next_due: Instant,
-    /// Checkpoints that became due in this attempt.
-    triggered: u64,
+    /// From the next trigger to the one after it.
+    pause: Duration,
     caught_up: usize,
     stopping: bool,
     asked_to_stop: bool,
@@ -183,7 +176,7 @@ impl Driver {
             clock,
             making: None,
             next_due,
-            triggered: 0,
+            pause: schedule.interval / SECOND,
             caught_up: 0,
             stopping: false,
             asked_to_stop: false,
@@ -256,8 +249,7 @@ impl Driver {
                 commands
             }
             None if now >= self.next_due => {
-                self.triggered += 1;
-                self.next_due = now + self.schedule.until_next(self.triggered);
+                self.next_due = now + std::mem::replace(&mut self.pause, self.schedule.interval);
                 self.core.handle(Event::TriggerDue { trigger: Trigger::Interval })
             }
             _ => Vec::new(),

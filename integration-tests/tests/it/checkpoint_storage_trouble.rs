@@ -1,7 +1,7 @@
 //! A checkpoint storage that cannot be written, is full, slow, or belongs to somebody else: a clear error, and nothing is lost.
 
 use crate::harness::{END, LIMIT, Tmpfs, Untouched, contents, ends_with, job, says, within, works_off_all};
-use integration_tests::{Context, Result, ensure, job::Load, process};
+use integration_tests::{Context, Result, deadline::wait_until, ensure, job::Load, process};
 use std::{
     fs,
     path::Path,
@@ -122,8 +122,10 @@ fn a_storage_that_becomes_read_only_ends_the_job_with_the_path_and_goes_on_when_
         let mut service = job.start()?;
         service.wait_ready()?;
         service.wait_checkpoints(2)?;
-        // When that becomes read-only, as after an error of the disk
-        process::output(Command::new("mount").args(["-o", "remount,ro"]).arg(&place), END)?;
+        // When that becomes read-only, as after an error of the disk; by hand that is refused while a file is being written
+        let mut read_only = Command::new("mount");
+        read_only.args(["-o", "remount,ro"]).arg(&place);
+        wait_until("the storage is read-only", END, || Ok(process::run(&mut read_only, END)?.status.success()))?;
         ends_with(&mut service, 1, &["not permitted", &place.display().to_string()])?;
         // Then nothing is lost
         process::output(Command::new("mount").args(["-o", "remount,rw"]).arg(&place), END)?;

@@ -36,6 +36,13 @@ fn run(scene: &Scene) {
     assert_eq!(process.ended(), Some(Ended::Finished));
 }
 
+/// Waits for so many commits in the scene's whole history.
+fn until(scene: &Scene, commits: usize) {
+    while scene.checks.commits() < commits && !scene.world.is_violated() {
+        scene.world.wait(Some(scene.world.now() + Duration::from_micros(100)));
+    }
+}
+
 #[test]
 fn a_list_that_lags_does_not_hide_the_checkpoint_that_kafka_names() {
     world(|scene| {
@@ -89,20 +96,15 @@ fn a_first_manifest_that_was_torn_is_begun_again() {
 #[test]
 fn clearing_away_that_takes_longer_than_a_checkpoint_may_holds_nobody_up() {
     world(|scene| {
-        let until = |commits: usize| {
-            while scene.checks.commits() < commits && !scene.world.is_violated() {
-                scene.world.wait(Some(scene.world.now() + Duration::from_micros(100)));
-            }
-        };
         let (interval, timeout) = (Duration::from_millis(300), Duration::from_secs(2));
         let schedule = Schedule { interval, min_pause: Duration::ZERO, timeout };
         let process = Process::start(scene, Knobs { schedule, ..Knobs::any(&scene.world) });
-        until(3);
+        until(scene, 3);
         // Marker and garbage of this one take seconds each.
         scene.set_weather(Weather { slow_store: 1000, ..Weather::calm() });
         scene.world.wait(Some(scene.world.now() + Duration::from_secs(20)));
         scene.set_weather(Weather::calm());
-        until(6);
+        until(scene, 6);
         assert_eq!(process.ended(), None);
     });
 }
@@ -110,12 +112,6 @@ fn clearing_away_that_takes_longer_than_a_checkpoint_may_holds_nobody_up() {
 #[test]
 fn what_an_attempt_reads_first_does_not_wait_for_a_whole_interval() {
     world(|scene| {
-        let committed = |commits: usize| {
-            while scene.checks.commits() < commits && !scene.world.is_violated() {
-                scene.world.wait(Some(scene.world.now() + Duration::from_millis(1)));
-            }
-            scene.world.now().as_secs_f64()
-        };
         let (interval, timeout) = (Duration::from_secs(20), Duration::from_secs(10));
         let schedule = Schedule { interval, min_pause: Duration::ZERO, timeout };
         let knobs = || Knobs { schedule, ..Knobs::any(&scene.world) };
@@ -123,7 +119,10 @@ fn what_an_attempt_reads_first_does_not_wait_for_a_whole_interval() {
         let first = Process::start(scene, knobs());
         for begin in [0, 3] {
             // When three checkpoints are committed
-            let times = [1, 2, 3].map(|commits| committed(begin + commits));
+            let times = [1, 2, 3].map(|commits| {
+                until(scene, begin + commits);
+                scene.world.now().as_secs_f64()
+            });
             // Then the second follows the first after a quarter of the interval, and the third after a whole one
             let (second, third) = (times[1] - times[0], times[2] - times[1]);
             assert!((4.0..6.0).contains(&second), "{second}");
