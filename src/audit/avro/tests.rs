@@ -165,6 +165,8 @@ fn agree(plan: &Plan, reader: &mut Reader<'_>, record: &[u8]) -> Result<(), Test
             encode_order(&mut json, job);
             prop_assert_eq!(audit.as_bytes(), json);
         }
+        // The library that the audit reads with drops what a tenth byte has beyond 64 bits, and then judges what is left.
+        (Err(job), _) if job.message.contains("more than 64 bits") => {}
         // Whichever comes first in the bytes: what stands behind it is read by neither, or by one of them only.
         (Err(job), Err("malformed_avro" | "invalid_utf8")) => {
             prop_assert!(
